@@ -1,0 +1,20 @@
+//! What every part of Nearmesh shares: names and ids, identity and signed records, and the wire format.
+//!
+//! Nothing here opens a socket or reads a clock, except [`frame`], which moves frames over a stream that
+//! somebody else opened.
+
+pub mod codec;
+pub mod frame;
+pub mod id;
+pub mod identity;
+pub mod name;
+pub mod presence;
+pub mod signed;
+pub mod supernode_record;
+pub mod text;
+pub mod time;
+pub mod wire;
+
+pub use id::{ContentHash, NodeId};
+pub use name::{NetName, UserAddress, UserName};
+pub use time::{Now, UnixMillis};

@@ -1,0 +1,183 @@
+//! Between a node and its home supernode (or its standby).
+//!
+//! The node opens the link and says `Attach`. The home answers `Attached` with how much of the node's journal it
+//! already holds, `Redirect` when it is full, or `Refused`. An attached node publishes the changes that the home lacks,
+//! in order, and asks what its user asks. A standby is a link on which nothing but `Standby` was said: it is kept open so that
+//! `Attach` takes one round trip when the home dies.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    file::{Change, JournalMark, MAX_BATCH},
+    query::{Hit, MAX_HITS_PER_MESSAGE, Query, SearchSummary},
+};
+use crate::{UserName, presence::Presence, signed::Signed, supernode_record::SupernodeRecord};
+
+/// Most supernodes in one list (Skype's host cache and FastTrack's list: 200).
+pub const MAX_SUPERNODE_LIST: usize = 200;
+/// Most nodes of one user in an answer (guess: a person's machines).
+pub const MAX_NODES_PER_USER: usize = 32;
+/// Largest revocation list, in bytes: about 10,000 revoked certificates.
+pub const MAX_CRL_BYTES: usize = 512 * 1024;
+
+/// A question's number, chosen by the asker, unique on its link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RequestId(pub u64);
+
+/// From a node to its home.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToHome {
+    /// Take me as a child. `journal` is where the node's journal stands.
+    Attach {
+        /// Says that this supernode is the node's home.
+        presence: Signed<Presence>,
+        /// The node's own mark.
+        journal: JournalMark,
+    },
+    /// I may need you later.
+    Standby,
+    /// My presence, signed anew.
+    Refresh(Signed<Presence>),
+    /// I leave (to another home, or for good: the presence says which).
+    Detach(Signed<Presence>),
+    /// The changes after revision `after`, in order.
+    Publish {
+        /// What the home holds already.
+        after: JournalMark,
+        /// Where the journal stands after these changes. Steps in between may be missing: a file that was added and
+        /// removed since needs none.
+        upto: u64,
+        /// At most [`MAX_BATCH`].
+        changes: Vec<Change>,
+    },
+    /// Search, streaming `Hits` and ending with `SearchDone`.
+    Search {
+        /// To tell answers apart.
+        id: RequestId,
+        /// What.
+        query: Query,
+    },
+    /// No more results for this one, please.
+    Cancel(RequestId),
+    /// Where is this user?
+    Lookup {
+        /// To tell answers apart.
+        id: RequestId,
+        /// Who.
+        user: UserName,
+    },
+    /// Which supernodes do you know?
+    ListSupernodes,
+    /// A revocation list newer than the one you showed.
+    Crl(Box<[u8]>),
+}
+
+/// From a supernode to its child.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToChild {
+    /// You are my child; `journal` is what I hold of yours (revision 0 if nothing, or of another epoch).
+    Attached {
+        /// What the home holds.
+        journal: JournalMark,
+        /// The home's own record, with its load.
+        home: Signed<SupernodeRecord>,
+    },
+    /// I am full: try these, best first.
+    Redirect(Vec<Signed<SupernodeRecord>>),
+    /// I keep a place warm for you.
+    StandbyKept,
+    /// Not taken, and why.
+    Refused(Refusal),
+    /// I hold your journal up to here.
+    Published(JournalMark),
+    /// Results of a search; no content is repeated for the same source.
+    Hits {
+        /// Which search.
+        id: RequestId,
+        /// At most [`MAX_HITS_PER_MESSAGE`].
+        hits: Vec<Hit>,
+    },
+    /// A search has ended.
+    SearchDone {
+        /// Which.
+        id: RequestId,
+        /// How it went.
+        summary: SearchSummary,
+    },
+    /// Where a user is; empty if nobody has that name.
+    Found {
+        /// Which question.
+        id: RequestId,
+        /// The user's nodes, at most [`MAX_NODES_PER_USER`]. The asker verifies each.
+        nodes: Vec<DirectoryEntry>,
+    },
+    /// Supernodes I know, myself included, at most [`MAX_SUPERNODE_LIST`].
+    Supernodes(Vec<Signed<SupernodeRecord>>),
+    /// The newest revocation list.
+    Crl(Box<[u8]>),
+    /// A question was over its bounds or rate.
+    Declined {
+        /// Which.
+        id: RequestId,
+        /// Why.
+        reason: Decline,
+    },
+}
+
+/// What a directory holder says of one node of a user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryEntry {
+    /// What the node said last, verifiable.
+    pub presence: Signed<Presence>,
+    /// The holder's opinion: false once the node's home reported it gone, or its home died.
+    pub online: bool,
+}
+
+/// Why a node is not taken as a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The presence was not signed by the node, expired, replayed, or names another home.
+    Presence,
+    /// This node is not (or no longer) a supernode.
+    NotASupernode,
+}
+
+/// Why a question is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Decline {
+    /// A query without a word that can be searched for.
+    NoWords,
+    /// Too many words or too long a text.
+    TooLong,
+    /// Too many questions at once.
+    TooMany,
+    /// The asker is not attached here.
+    NotAttached,
+}
+
+impl ToHome {
+    pub(super) fn within_bounds(&self) -> bool {
+        match self {
+            Self::Publish { changes, .. } => {
+                changes.len() <= MAX_BATCH && changes.iter().all(Change::within_bounds)
+            }
+            Self::Search { query, .. } => query.within_bounds(),
+            Self::Crl(der) => der.len() <= MAX_CRL_BYTES,
+            _ => true,
+        }
+    }
+}
+
+impl ToChild {
+    pub(super) fn within_bounds(&self) -> bool {
+        match self {
+            Self::Redirect(list) | Self::Supernodes(list) => list.len() <= MAX_SUPERNODE_LIST,
+            Self::Hits { hits, .. } => {
+                hits.len() <= MAX_HITS_PER_MESSAGE && hits.iter().all(Hit::within_bounds)
+            }
+            Self::Found { nodes, .. } => nodes.len() <= MAX_NODES_PER_USER,
+            Self::Crl(der) => der.len() <= MAX_CRL_BYTES,
+            _ => true,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The node: everything that one machine of a net runs, and the program by which people use it.
+
+pub mod proto;

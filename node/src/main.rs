@@ -1,0 +1,2 @@
+//! The `nearmesh` program.
+fn main() {}

@@ -1,0 +1,186 @@
+//! The node's side of the overlay as one machine: finding a home, staying registered there, asking questions.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+use std::{net::SocketAddr, time::Duration};
+
+use nearmesh_common::{
+    NodeId, UserName,
+    wire::{
+        NodeAddress,
+        file::{Change, JournalMark},
+        home::{Decline, DirectoryEntry, RequestId, ToChild, ToHome},
+        query::{Hit, Query, SearchSummary},
+    },
+};
+
+/// Something happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A link that this machine asked for is open (to itself too, while this node is a supernode).
+    LinkUp {
+        /// To whom.
+        node: NodeId,
+    },
+    /// A link is gone.
+    LinkDown {
+        /// To whom.
+        node: NodeId,
+    },
+    /// An [`Output::Dial`] led nowhere.
+    DialFailed {
+        /// To whom.
+        node: NodeId,
+    },
+    /// A supernode speaks. Bounds were checked.
+    Received {
+        /// Who.
+        from: NodeId,
+        /// What.
+        message: ToChild,
+    },
+    /// An [`Output::Probe`] was answered, or not.
+    Probed {
+        /// Which supernode.
+        node: NodeId,
+        /// Smallest of the round trips; `None` if nothing came back.
+        rtt: Option<Duration>,
+    },
+    /// Where this node is reached has changed.
+    Addresses(Vec<SocketAddr>),
+    /// Supernodes learnt elsewhere: ticket, enrolment, the host cache on disk.
+    Candidates(Vec<Candidate>),
+    /// The journal of shared files moved on.
+    Journal(JournalMark),
+    /// What [`Output::ReadJournal`] asked for.
+    Changes {
+        /// The mark that was asked for.
+        after: JournalMark,
+        /// Where the journal stands after these.
+        upto: u64,
+        /// At most the wire's batch.
+        changes: Vec<Change>,
+    },
+    /// The user asks.
+    Ask {
+        /// Chosen by the caller, unique while the machine lives.
+        id: RequestId,
+        /// What.
+        question: Question,
+    },
+    /// The user has had enough of this one.
+    Cancel(RequestId),
+    /// This node is now a supernode (its own home), or no longer.
+    Serving(bool),
+    /// A newer revocation list was adopted: tell the home.
+    CrlAdopted(Box<[u8]>),
+    /// Leave politely.
+    Leave,
+    /// The time that `poll_timeout` gave has come.
+    Timeout,
+}
+
+/// What a user wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Which files match?
+    Search(Query),
+    /// Where is this user?
+    Lookup(UserName),
+}
+
+/// A supernode that may be alive, from the host cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Where.
+    pub address: NodeAddress,
+    /// Last measured round trip.
+    pub rtt: Option<Duration>,
+}
+
+/// Something is to be done.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Open a link. A link to the node's own id leads to its own supernode.
+    Dial(NodeAddress),
+    /// Close a link that this machine asked for.
+    Close(NodeId),
+    /// Send on a link.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: ToHome,
+    },
+    /// Measure the round trip to a supernode with a few STUN binding requests.
+    Probe(NodeAddress),
+    /// Read the journal and answer with [`Input::Changes`].
+    ReadJournal {
+        /// Changes after this.
+        after: JournalMark,
+        /// At most so many.
+        limit: usize,
+    },
+    /// Tell whoever is interested.
+    Event(Event),
+    /// A supernode showed a revocation list: check it, adopt it if it is newer, then say [`Input::CrlAdopted`].
+    OfferedCrl(Box<[u8]>),
+}
+
+/// What a user may see happen.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The home changed.
+    Home(Option<Home>),
+    /// The standby changed.
+    Standby(Option<NodeId>),
+    /// All known supernodes changed; worth keeping on disk.
+    HostCache(Vec<Candidate>),
+    /// The home holds our journal up to here.
+    Registered(JournalMark),
+    /// Results, verified as far as they can be.
+    Hits {
+        /// Of which question.
+        id: RequestId,
+        /// Some of them.
+        hits: Vec<Hit>,
+    },
+    /// A search ended.
+    SearchDone {
+        /// Which.
+        id: RequestId,
+        /// How it went.
+        summary: SearchSummary,
+    },
+    /// Where a user is, each entry verified; empty if nobody has that name.
+    Found {
+        /// Which question.
+        id: RequestId,
+        /// The user's nodes, as their signed presences say.
+        nodes: Vec<DirectoryEntry>,
+    },
+    /// A question was not answered.
+    Failed {
+        /// Which.
+        id: RequestId,
+        /// Why.
+        reason: Failure,
+    },
+}
+
+/// Where this node is registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// The supernode.
+    pub address: NodeAddress,
+    /// Measured round trip.
+    pub rtt: Option<Duration>,
+}
+
+/// Why a question was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The home declined.
+    Declined(Decline),
+    /// No home was found, or it answered too late.
+    NoAnswer,
+}
