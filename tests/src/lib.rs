@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The ladder of tests: what several test binaries share.
+
+pub mod process;

@@ -1,0 +1,140 @@
+//! What peers ask of this node: every stream that a peer opens, on connections either side opened.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use dashmap::DashMap;
+use nearmesh_common::{
+    NodeId,
+    frame::{MAX_OPEN_FRAME, read_frame, write_frame},
+    identity::peer_identity,
+    signed::Signer,
+    wire::{
+        Open,
+        stream::{InviteReply, Pong},
+    },
+};
+use nearmesh_relay::io::endpoint::Accepted;
+use rustls::pki_types::CertificateDer;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::{connections::CloseCode, node::Node};
+
+/// How long a peer may take to say what a stream is for.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that one peer may have open here at once: a link, a transfer, and a few that are closing.
+const MAX_PER_PEER: usize = 8;
+/// Connections that peers may have open here in all (at about 40 KB each: 400 MB).
+const MAX_IN_ALL: usize = 10_000;
+
+/// How many connections each peer has open here.
+#[derive(Debug, Default)]
+pub struct Incoming(DashMap<NodeId, usize>);
+
+impl Incoming {
+    fn enter(&self, peer: NodeId) -> bool {
+        if self.0.len() >= MAX_IN_ALL && !self.0.contains_key(&peer) {
+            return false;
+        }
+        let mut open = self.0.entry(peer).or_insert(0);
+        *open += 1;
+        *open <= MAX_PER_PEER
+    }
+
+    fn leave(&self, peer: NodeId) {
+        if let Some(mut open) = self.0.get_mut(&peer) {
+            *open -= 1;
+        }
+        self.0.remove_if(&peer, |_, open| *open == 0);
+    }
+}
+
+/// Who is at the other end, as the verified certificate says.
+pub fn identify(connection: &quinn::Connection) -> Option<Signer> {
+    let identity = connection.peer_identity()?;
+    let certificates = identity.downcast_ref::<Vec<CertificateDer<'static>>>()?;
+    peer_identity(certificates).ok()
+}
+
+/// Accepts connections until the endpoint closes.
+pub async fn accept_connections(node: Arc<Node>) {
+    while let Some(accepted) = node.endpoint.accept().await {
+        match accepted {
+            Accepted::Member(connection) => {
+                tokio::spawn(serve_incoming(Arc::clone(&node), connection));
+            }
+            Accepted::Enrol(connection) => {
+                tokio::spawn(Arc::clone(&node).serve_enrolment(connection));
+            }
+        }
+    }
+}
+
+async fn serve_incoming(node: Arc<Node>, connection: quinn::Connection) {
+    let Some(signer) = identify(&connection) else {
+        connection.close(CloseCode::Misbehaved.into(), b"no certificate of this net");
+        return;
+    };
+    let peer = signer.node;
+    if node.incoming.enter(peer) {
+        serve_streams(Arc::clone(&node), signer, connection).await;
+    } else {
+        connection.close(CloseCode::TooMany.into(), b"too many connections");
+    }
+    node.incoming.leave(peer);
+}
+
+/// Serves the streams that the peer opens on a connection until it closes.
+pub async fn serve_streams(node: Arc<Node>, signer: Signer, connection: quinn::Connection) {
+    while let Ok((send, receive)) = connection.accept_bi().await {
+        let (node, signer, connection) = (Arc::clone(&node), signer.clone(), connection.clone());
+        tokio::spawn(async move {
+            let peer = signer.node;
+            if let Err(refused) = serve_stream(node, signer, &connection, send, receive).await {
+                debug!(peer = %peer.short(), %refused, "a stream was not served");
+                connection.close(CloseCode::Misbehaved.into(), b"a stream that is none of ours");
+            }
+        });
+    }
+}
+
+/// A stream that opened with something else than an [`Open`], or with nothing in time.
+#[derive(Debug, thiserror::Error)]
+#[error("it opened with garbage or with nothing: {0}")]
+struct BadOpening(String);
+
+async fn serve_stream(
+    node: Arc<Node>,
+    peer: Signer,
+    connection: &quinn::Connection,
+    mut send: quinn::SendStream,
+    mut receive: quinn::RecvStream,
+) -> Result<(), BadOpening> {
+    let open = timeout(OPEN_TIMEOUT, read_frame::<Open>(&mut receive, MAX_OPEN_FRAME))
+        .await
+        .map_err(|_| BadOpening("too late".to_owned()))?
+        .map_err(|error| BadOpening(error.to_string()))?;
+    match open {
+        Open::Link => node.links.accept(peer, connection.clone(), send, receive).await,
+        Open::Ranges(request) => node.serve_ranges(peer.node, request, send).await,
+        Open::Offer(offer) => node.receive_offer(peer, connection, offer, send).await,
+        Open::Ping => answer(&mut send, &Pong { observed: observed(connection) }).await,
+        Open::Invite => {
+            let reply = node.invite_for_peer(&peer.user).await;
+            let reply = reply.map_or(InviteReply::NotTheAuthority, InviteReply::Ticket);
+            answer(&mut send, &reply).await;
+        }
+    }
+    Ok(())
+}
+
+/// Answers with one frame. A peer that went away meanwhile needs none.
+async fn answer<T: serde::Serialize>(send: &mut quinn::SendStream, reply: &T) {
+    if write_frame(send, reply).await.is_ok() {
+        let _ = send.finish();
+    }
+}
+
+fn observed(connection: &quinn::Connection) -> SocketAddr {
+    connection.remote_address()
+}

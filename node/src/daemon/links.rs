@@ -1,0 +1,257 @@
+//! Links: the long-lived stream of messages between a node and its home, or between two supernodes.
+//!
+//! Two nodes hold at most one link, whoever opened it; the protocol machines rely on that. When both open one at
+//! the same moment, the one opened by the lower node id stays. When a peer opens a new one long after, it has
+//! restarted, and the new one replaces the old.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use dashmap::{DashMap, Entry};
+use nearmesh_common::{
+    NodeId,
+    frame::{MAX_LINK_FRAME, ReadFrameError, frame, read_frame, write_frame},
+    signed::Signer,
+    wire::{LinkMessage, NodeAddress, Open},
+};
+use nearmesh_supernode::proto::Peer;
+use tokio::sync::mpsc;
+use tracing::debug;
+
+use super::connections::{CloseCode, ConnectError, Connections, Lease};
+
+/// Messages waiting to be written to one peer. A peer that is further behind than this loses its link: it can come back and
+/// resume, which costs less than memory that grows (at 100 bytes a message, 400 KiB).
+const OUTBOX: usize = 4096;
+/// Bytes written at once when several messages wait.
+const WRITE_BATCH_BYTES: usize = 64 * 1024;
+/// Two links younger than this crossed each other; an older one is stale.
+const CROSSING: Duration = Duration::from_secs(3);
+
+/// One link in the life of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkId(u64);
+
+/// What happens on links.
+#[derive(Debug)]
+pub enum LinkEvent {
+    /// A link is open.
+    Up {
+        /// Which.
+        id: LinkId,
+        /// To whom.
+        peer: Peer,
+    },
+    /// A message, its bounds checked.
+    Message {
+        /// On which link.
+        id: LinkId,
+        /// From whom.
+        node: NodeId,
+        /// What.
+        message: LinkMessage,
+    },
+    /// The link is gone.
+    Down {
+        /// Which.
+        id: LinkId,
+        /// To whom.
+        node: NodeId,
+    },
+    /// A dial led nowhere.
+    DialFailed {
+        /// To whom.
+        node: NodeId,
+    },
+}
+
+struct Link {
+    id: LinkId,
+    outbox: mpsc::Sender<LinkMessage>,
+    connection: quinn::Connection,
+    dialled: bool,
+    since: Instant,
+    /// Keeps a connection that we opened alive.
+    _lease: Option<Lease>,
+}
+
+/// All links of this node.
+pub struct Links {
+    me: NodeId,
+    table: DashMap<NodeId, Link>,
+    next: AtomicU64,
+    events: mpsc::Sender<LinkEvent>,
+}
+
+impl Links {
+    /// None yet; what happens is told through `events`.
+    pub fn new(me: NodeId, events: mpsc::Sender<LinkEvent>) -> Arc<Self> {
+        Arc::new(Self { me, table: DashMap::new(), next: AtomicU64::new(0), events })
+    }
+
+    /// Opens a link to `peer`, unless there is one. Told by `Up` or `DialFailed`.
+    pub async fn dial(self: Arc<Self>, connections: &Connections, peer: NodeAddress) {
+        if self.table.contains_key(&peer.node) {
+            return;
+        }
+        if let Err(error) = self.try_dial(connections, &peer).await {
+            debug!(node = %peer.node.short(), %error, "no link");
+            let _ = self.events.send(LinkEvent::DialFailed { node: peer.node }).await;
+        }
+    }
+
+    async fn try_dial(self: &Arc<Self>, connections: &Connections, peer: &NodeAddress) -> Result<(), LinkError> {
+        let (lease, _) = connections.lease(peer).await?;
+        let connection = lease.connection().clone();
+        let signer = super::accept::identify(&connection).ok_or(LinkError::Unidentified)?;
+        let (mut send, receive) = connection.open_bi().await.map_err(|_| LinkError::Broken)?;
+        write_frame(&mut send, &Open::Link).await.map_err(|_| LinkError::Broken)?;
+        self.admit(signer, connection, Some(lease), send, receive).await;
+        Ok(())
+    }
+
+    /// Takes a link that a peer opened (its `Open::Link` was read), and serves it until it ends.
+    pub async fn accept(
+        self: &Arc<Self>,
+        signer: Signer,
+        connection: quinn::Connection,
+        send: quinn::SendStream,
+        receive: quinn::RecvStream,
+    ) {
+        self.admit(signer, connection, None, send, receive).await;
+    }
+
+    /// Sends on the link to `to`; says whether there was one.
+    pub fn send(&self, to: NodeId, message: LinkMessage) -> bool {
+        let Some(link) = self.table.get(&to) else { return false };
+        match link.outbox.try_send(message) {
+            Ok(()) => true,
+            Err(_) => {
+                debug!(node = %to.short(), "the peer is too far behind: its link is closed");
+                link.connection.close(CloseCode::Done.into(), b"too far behind");
+                false
+            }
+        }
+    }
+
+    /// Closes the link to `node`.
+    pub fn close(&self, node: NodeId, code: CloseCode) {
+        if let Some((_, link)) = self.table.remove(&node) {
+            link.connection.close(code.into(), b"");
+        }
+    }
+
+    /// Every linked peer with its connection.
+    pub fn connections(&self) -> Vec<(NodeId, quinn::Connection)> {
+        self.table.iter().map(|link| (*link.key(), link.connection.clone())).collect()
+    }
+
+    async fn admit(
+        self: &Arc<Self>,
+        signer: Signer,
+        connection: quinn::Connection,
+        lease: Option<Lease>,
+        send: quinn::SendStream,
+        receive: quinn::RecvStream,
+    ) {
+        let node = signer.node;
+        let id = LinkId(self.next.fetch_add(1, Ordering::Relaxed));
+        let (outbox, waiting) = mpsc::channel(OUTBOX);
+        let link = Link {
+            id,
+            outbox,
+            connection: connection.clone(),
+            dialled: lease.is_some(),
+            since: Instant::now(),
+            _lease: lease,
+        };
+        let replaced = match self.table.entry(node) {
+            Entry::Vacant(place) => {
+                place.insert(link);
+                None
+            }
+            Entry::Occupied(mut place) => {
+                if self.old_one_stays(place.get(), &link, node) {
+                    drop(place);
+                    link.connection.close(CloseCode::Replaced.into(), b"crossed");
+                    return;
+                }
+                Some(place.insert(link))
+            }
+        };
+        if let Some(old) = replaced {
+            old.connection.close(CloseCode::Replaced.into(), b"replaced");
+            let _ = self.events.send(LinkEvent::Down { id: old.id, node }).await;
+        }
+        let peer = Peer { node, user: signer.user, observed: connection.remote_address() };
+        if self.events.send(LinkEvent::Up { id, peer }).await.is_err() {
+            return;
+        }
+        tokio::spawn(write_messages(send, waiting));
+        tokio::spawn(Arc::clone(self).read_messages(id, node, connection, receive));
+    }
+
+    fn old_one_stays(&self, old: &Link, new: &Link, node: NodeId) -> bool {
+        let crossed = old.connection.close_reason().is_none()
+            && old.since.elapsed() < CROSSING
+            && old.dialled != new.dialled;
+        crossed && old.dialled == (self.me < node)
+    }
+
+    async fn read_messages(
+        self: Arc<Self>,
+        id: LinkId,
+        node: NodeId,
+        connection: quinn::Connection,
+        mut receive: quinn::RecvStream,
+    ) {
+        loop {
+            let message = match read_frame::<LinkMessage>(&mut receive, MAX_LINK_FRAME).await {
+                Ok(message) if message.within_bounds() => message,
+                Ok(_) | Err(ReadFrameError::TooLong { .. } | ReadFrameError::Decode(_)) => {
+                    debug!(node = %node.short(), "a message out of bounds: the connection is closed");
+                    connection.close(CloseCode::Misbehaved.into(), b"out of bounds");
+                    break;
+                }
+                Err(ReadFrameError::Closed | ReadFrameError::Stream(_)) => break,
+            };
+            if self.events.send(LinkEvent::Message { id, node, message }).await.is_err() {
+                return;
+            }
+        }
+        self.table.remove_if(&node, |_, link| link.id == id);
+        let _ = self.events.send(LinkEvent::Down { id, node }).await;
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("the peer showed no certificate that can be read")]
+    Unidentified,
+    #[error("the connection broke")]
+    Broken,
+}
+
+/// Writes what waits, several messages at a time where several wait.
+async fn write_messages(mut send: quinn::SendStream, mut waiting: mpsc::Receiver<LinkMessage>) {
+    while let Some(message) = waiting.recv().await {
+        let mut bytes = frame(&message);
+        while bytes.len() < WRITE_BATCH_BYTES {
+            match waiting.try_recv() {
+                Ok(message) => bytes.extend(frame(&message)),
+                Err(_) => break,
+            }
+        }
+        if send.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+    let _ = send.finish();
+}

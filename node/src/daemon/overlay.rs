@@ -1,0 +1,435 @@
+//! The overlay task: the one place that owns both protocol machines and lets the world reach them.
+//!
+//! Everything that concerns the overlay arrives here as an event, in one order: messages from links, questions from the user,
+//! measurements, timers. The machines decide; this task carries their decisions out and publishes what a user may
+//! see as an [`Overlay`]. A supernode is its own home: what its two machines say to each other never leaves
+//! this task.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use nearmesh_common::{
+    NodeId, Now, UnixMillis,
+    signed::Keyring,
+    supernode_record::SupernodeRecord,
+    wire::{
+        LinkMessage, NodeAddress,
+        file::JournalMark,
+        home::{RequestId, ToChild, ToHome},
+        mesh::Mesh,
+    },
+};
+use nearmesh_supernode::proto::{self as supernode, CloseReason, Peer, Supernode};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::sleep_until,
+};
+use tracing::{debug, info};
+
+use super::{connections::CloseCode, links::{LinkEvent, LinkId}, node::Node};
+use crate::{
+    config::Promote,
+    proto::{self as client, Candidate, Client, Event, Home, Question},
+};
+
+/// How often round trips are read from the transport and the published view is renewed.
+const TICK: Duration = Duration::from_secs(1);
+/// How long an authority that may promote itself looks for a supernode before it becomes the first.
+const FIRST_SUPERNODE_AFTER: Duration = Duration::from_secs(3);
+/// Inputs waiting for this task: beyond it whoever produces them waits.
+pub const QUEUE: usize = 1024;
+
+/// What the rest of the node may ask of the overlay.
+#[derive(Debug)]
+pub enum Command {
+    /// Ask the net; answers come as events with this id, until one that ends the question.
+    Ask {
+        /// Unique in this process.
+        id: RequestId,
+        /// What.
+        question: Question,
+        /// Where the answers go. A receiver that is dropped, or does not keep up, cancels.
+        answers: mpsc::Sender<Event>,
+    },
+    /// No more answers, please.
+    Cancel(RequestId),
+    /// This node is reached at other addresses now.
+    Addresses(Vec<SocketAddr>),
+    /// A revocation list to look at, ours or a peer's.
+    Crl(Box<[u8]>),
+    /// Leave politely, then say so.
+    Leave(oneshot::Sender<()>),
+}
+
+/// What a user may see of the overlay.
+#[derive(Clone, Debug, Default)]
+pub struct Overlay {
+    /// Where this node is registered.
+    pub home: Option<Home>,
+    /// Its second.
+    pub standby: Option<NodeId>,
+    /// Whether this node is a supernode.
+    pub serving: bool,
+    /// Its children, where it is.
+    pub children: usize,
+    /// Supernodes known, itself included.
+    pub supernodes: Vec<KnownSupernode>,
+    /// What the home holds of our journal.
+    pub registered: JournalMark,
+}
+
+/// A supernode, as far as this node knows it.
+#[derive(Clone, Debug)]
+pub struct KnownSupernode {
+    /// Where.
+    pub address: NodeAddress,
+    /// Children and capacity, if it said so.
+    pub load: Option<(u32, u32)>,
+    /// Last measured round trip.
+    pub rtt: Option<Duration>,
+}
+
+/// The task's own state.
+pub struct OverlayTask {
+    node: Arc<Node>,
+    client: Client,
+    supernode: Option<Supernode>,
+    /// Links that are up, by peer.
+    linked: BTreeMap<NodeId, (LinkId, Peer)>,
+    /// Links that the client asked for.
+    wanted: BTreeSet<NodeId>,
+    asking: BTreeMap<RequestId, mpsc::Sender<Event>>,
+    /// Results of work that this task started.
+    feedback: mpsc::Sender<client::Input>,
+    view: watch::Sender<Overlay>,
+    started: Instant,
+}
+
+impl OverlayTask {
+    /// Runs until told to leave, or until nobody can tell it anything any more.
+    pub async fn run(
+        mut self,
+        mut links: mpsc::Receiver<LinkEvent>,
+        mut commands: mpsc::Receiver<Command>,
+        mut feedback: mpsc::Receiver<client::Input>,
+    ) {
+        let mut journal = self.node.shares.journal();
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            self.carry_out();
+            let wake = self.next_timeout();
+            tokio::select! {
+                Some(event) = links.recv() => self.on_link(event),
+                Some(input) = feedback.recv() => self.client.handle(input, now()),
+                Some(command) = commands.recv() => match command {
+                    Command::Leave(done) => {
+                        self.leave();
+                        let _ = done.send(());
+                        return;
+                    }
+                    command => self.on_command(command),
+                },
+                Ok(()) = journal.changed() => {
+                    let mark = *journal.borrow_and_update();
+                    self.client.handle(client::Input::Journal(mark), now());
+                }
+                _ = tick.tick() => self.on_tick(),
+                () = sleep_until(wake.into()) => self.on_timeout(),
+                else => return,
+            }
+        }
+    }
+
+    fn next_timeout(&self) -> Instant {
+        let supernode = self.supernode.as_ref().and_then(Supernode::poll_timeout);
+        [self.client.poll_timeout(), supernode]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or_else(|| Instant::now() + TICK)
+    }
+
+    fn on_timeout(&mut self) {
+        let now = now();
+        self.client.handle(client::Input::Timeout, now);
+        self.to_supernode(supernode::Input::Timeout);
+    }
+
+    fn on_link(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Up { id, peer } => self.on_link_up(id, peer),
+            LinkEvent::Down { id, node } => {
+                if self.linked.get(&node).is_some_and(|(current, _)| *current == id) {
+                    self.linked.remove(&node);
+                    if self.wanted.remove(&node) {
+                        self.client.handle(client::Input::LinkDown { node }, now());
+                    }
+                    self.to_supernode(supernode::Input::LinkDown { node });
+                }
+            }
+            LinkEvent::DialFailed { node } => {
+                if self.wanted.remove(&node) {
+                    self.client.handle(client::Input::DialFailed { node }, now());
+                }
+                self.to_supernode(supernode::Input::DialFailed { node });
+            }
+            LinkEvent::Message { id, node, message } => {
+                if self.linked.get(&node).is_some_and(|(current, _)| *current == id) {
+                    self.on_message(node, message);
+                }
+            }
+        }
+    }
+
+    fn on_link_up(&mut self, id: LinkId, peer: Peer) {
+        let node = peer.node;
+        self.linked.insert(node, (id, peer.clone()));
+        if self.wanted.contains(&node) {
+            self.client.handle(client::Input::LinkUp { node }, now());
+        }
+        self.to_supernode(supernode::Input::LinkUp { peer });
+    }
+
+    fn on_message(&mut self, from: NodeId, message: LinkMessage) {
+        match message {
+            LinkMessage::ToChild(message) => {
+                self.client.handle(client::Input::Received { from, message }, now());
+            }
+            LinkMessage::ToHome(message) => match self.supernode {
+                Some(_) => self.to_supernode(supernode::Input::FromChild { from, message }),
+                None => self.answer_as_no_supernode(from, &message),
+            },
+            LinkMessage::Mesh(message) => match self.supernode {
+                Some(_) => self.to_supernode(supernode::Input::FromMesh { from, message }),
+                None => self.node.links.close(from, CloseCode::Done),
+            },
+        }
+    }
+
+    /// A node that still takes this one for a supernode is told, and finds another.
+    fn answer_as_no_supernode(&self, from: NodeId, message: &ToHome) {
+        debug!(from = %from.short(), "asked as a supernode, which this node is not");
+        if matches!(message, ToHome::Attach { .. } | ToHome::Standby | ToHome::ListSupernodes) {
+            let refusal = ToChild::Refused(Refusal::NotASupernode);
+            self.node.links.send(from, LinkMessage::ToChild(refusal));
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Ask { id, question, answers } => {
+                self.asking.insert(id, answers);
+                self.client.handle(client::Input::Ask { id, question }, now());
+            }
+            Command::Cancel(id) => self.cancel(id),
+            Command::Addresses(addresses) => {
+                self.client.handle(client::Input::Addresses(addresses.clone()), now());
+                self.to_supernode(supernode::Input::Addresses(addresses));
+            }
+            Command::Crl(der) => self.consider_crl(&der),
+            Command::Leave(_) => {}
+        }
+    }
+
+    fn cancel(&mut self, id: RequestId) {
+        if self.asking.remove(&id).is_some() {
+            self.client.handle(client::Input::Cancel(id), now());
+        }
+    }
+
+    fn on_tick(&mut self) {
+        if self.supernode.is_some() {
+            for (node, connection) in self.node.links.connections() {
+                self.to_supernode(supernode::Input::Rtt { node, rtt: connection.rtt() });
+            }
+        } else if self.should_be_the_first_supernode() {
+            info!("no supernode of the net answers: this node, the net's authority, becomes the first");
+            self.promote();
+        }
+        self.publish();
+    }
+
+    /// Until supernodes elect themselves, an `auto` node serves only where the net would otherwise have nobody.
+    fn should_be_the_first_supernode(&self) -> bool {
+        self.node.promote == Promote::Auto
+            && self.node.authority.is_some()
+            && self.client.home().is_none()
+            && self.started.elapsed() >= FIRST_SUPERNODE_AFTER
+    }
+
+    fn to_supernode(&mut self, input: supernode::Input) {
+        if let Some(machine) = &mut self.supernode {
+            machine.handle(input, now());
+        }
+    }
+
+    /// Carries out what the machines decided, until neither has anything more to say.
+    fn carry_out(&mut self) {
+        loop {
+            if let Some(output) = self.client.poll_output() {
+                self.on_client_output(output);
+            } else if let Some(output) = self.supernode.as_mut().and_then(Supernode::poll_output) {
+                self.on_supernode_output(output);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn on_client_output(&mut self, output: client::Output) {
+        match output {
+            client::Output::Dial(peer) => self.dial_for_client(peer),
+            client::Output::Close(node) => {
+                self.wanted.remove(&node);
+                if self.supernode.is_none() {
+                    self.node.links.close(node, CloseCode::Done);
+                }
+            }
+            client::Output::Send { to, message } if to == self.node.id => {
+                self.to_supernode(supernode::Input::FromChild { from: to, message });
+            }
+            client::Output::Send { to, message } => {
+                self.node.links.send(to, LinkMessage::ToHome(message));
+            }
+            client::Output::Probe(peer) => self.probe(peer),
+            client::Output::ReadJournal { after, limit } => {
+                let (upto, changes) = self.node.shares.changes_after(after, limit);
+                self.client.handle(client::Input::Changes { after, upto, changes }, now());
+            }
+            client::Output::Event(event) => self.on_event(event),
+            client::Output::OfferedCrl(der) => self.consider_crl(&der),
+        }
+    }
+
+    fn dial_for_client(&mut self, peer: NodeAddress) {
+        let node = peer.node;
+        self.wanted.insert(node);
+        if node == self.node.id || self.linked.contains_key(&node) {
+            self.client.handle(client::Input::LinkUp { node }, now());
+        } else {
+            self.dial(peer);
+        }
+    }
+
+    fn dial(&self, peer: NodeAddress) {
+        let node = Arc::clone(&self.node);
+        tokio::spawn(async move { Arc::clone(&node.links).dial(&node.connections, peer).await });
+    }
+
+    fn probe(&self, peer: NodeAddress) {
+        let (node, feedback) = (Arc::clone(&self.node), self.feedback.clone());
+        tokio::spawn(async move {
+            let rtt = if peer.node == node.id { Some(Duration::ZERO) } else { node.measure(&peer.addresses).await };
+            let _ = feedback.send(client::Input::Probed { node: peer.node, rtt }).await;
+        });
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Home(_) | Event::Standby(_) | Event::Registered(_) => {
+                if let Event::Home(Some(home)) = &event {
+                    info!(home = %home.address.node.short(), "attached");
+                    self.node.learn_addresses(home.address.clone());
+                }
+                self.publish();
+            }
+            Event::HostCache(candidates) => self.node.save_host_cache(candidates),
+            Event::Hits { id, .. } => self.deliver(id, event, false),
+            Event::SearchDone { id, .. } | Event::Found { id, .. } | Event::Failed { id, .. } => {
+                self.deliver(id, event, true);
+            }
+        }
+    }
+
+    /// Hands an answer to whoever asked. One that has gone, or does not keep up, has lost interest.
+    fn deliver(&mut self, id: RequestId, event: Event, last: bool) {
+        let gone = self.asking.get(&id).is_some_and(|answers| answers.try_send(event).is_err());
+        if last {
+            self.asking.remove(&id);
+        } else if gone {
+            self.cancel(id);
+        }
+    }
+
+    fn on_supernode_output(&mut self, output: supernode::Output) {
+        match output {
+            supernode::Output::Send { to, message } if to == self.node.id => {
+                if let LinkMessage::ToChild(message) = message {
+                    self.client.handle(client::Input::Received { from: to, message }, now());
+                }
+            }
+            supernode::Output::Send { to, message } => {
+                self.node.links.send(to, message);
+            }
+            supernode::Output::Dial(peer) => {
+                if !self.linked.contains_key(&peer.node) {
+                    self.dial(peer);
+                }
+            }
+            supernode::Output::Close { node, reason } => {
+                let code = match reason {
+                    CloseReason::Misbehaved => CloseCode::Misbehaved,
+                    CloseReason::Revoked => CloseCode::Revoked,
+                    CloseReason::Unneeded => CloseCode::Done,
+                };
+                if !(reason == CloseReason::Unneeded && self.wanted.contains(&node)) {
+                    self.node.links.close(node, code);
+                }
+            }
+            supernode::Output::OfferedCrl(der) => self.consider_crl(&der),
+        }
+    }
+
+    /// Adopts a revocation list that is newer and signed by the root, and spreads it.
+    fn consider_crl(&mut self, der: &[u8]) {
+        if !self.node.adopt_crl(der) {
+            return;
+        }
+        for (node, connection) in self.node.links.connections() {
+            if self.node.is_revoked(&connection) {
+                info!(peer = %node.short(), "revoked: its link is closed");
+                self.node.links.close(node, CloseCode::Revoked);
+            }
+        }
+        self.client.handle(client::Input::CrlAdopted(der.into()), now());
+        self.to_supernode(supernode::Input::CrlAdopted(der.into()));
+    }
+
+    /// Becomes a supernode, and its own child.
+    pub fn promote(&mut self) {
+        let addresses = self.node.addresses();
+        let mut machine = Supernode::new(
+            self.node.supernode_config(),
+            Arc::clone(&self.node.keyring) as Arc<dyn Keyring>,
+            addresses.clone(),
+            rand::random(),
+            now(),
+        );
+        let me = Peer {
+            node: self.node.id,
+            user: self.node.address.user.clone(),
+            observed: self.node.listen,
+        };
+        machine.handle(supernode::Input::LinkUp { peer: me }, now());
+        for (_, peer) in self.linked.values() {
+            machine.handle(supernode::Input::LinkUp { peer: peer.clone() }, now());
+        }
+        let known = self.client.candidates().map(|candidate| candidate.address.clone()).collect();
+        machine.handle(supernode::Input::Candidates(known), now());
+        self.supernode = Some(machine);
+        self.client.handle(client::Input::Serving(true), now());
+        self.publish();
+    }
+
+    /// Tells the home, the children and the other supernodes that this node leaves.
+    fn leave(&mut self) {
+        self.client.handle(client::Input::Leave, now());
+        self.carry_out();
+        self.to_supernode(supernode::Input::StepDown);
+        self.carry_out();
+    }
+}

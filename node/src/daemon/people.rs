@@ -1,0 +1,186 @@
+//! Finding a person and reaching their nodes.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use nearmesh_common::{
+    UserAddress,
+    frame::{MAX_OPEN_FRAME, read_frame, write_frame},
+    presence::Presence,
+    wire::{NodeAddress, Open, stream::Pong},
+};
+use tokio::time::{sleep, timeout};
+
+use super::{
+    clock::wall,
+    connections::Lease,
+    events::events,
+    node::Node,
+};
+use crate::{
+    control::api::{
+        ApiError, Events, Lookup, PingEvent, PingReply, PingRequest, PingSummary, UserNode,
+    },
+    proto::{Event, Question},
+};
+
+/// Between two pings, as `ping` does.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a pong may take.
+const PONG_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A node of a user, as its verified presence says.
+pub struct Located {
+    /// What the node itself said last.
+    pub presence: Presence,
+    /// Whether it is there now, as far as the net knows.
+    pub online: bool,
+}
+
+impl Located {
+    fn address(&self) -> NodeAddress {
+        NodeAddress { node: self.presence.node, addresses: self.presence.addresses.clone() }
+    }
+}
+
+impl Node {
+    /// The nodes of a user, those that are online first, the most recent first.
+    ///
+    /// # Errors
+    /// If the net does not answer, or knows nobody of that name.
+    pub async fn locate(&self, user: &UserAddress) -> Result<Vec<Located>, ApiError> {
+        if user.net != self.address.net {
+            let error = ApiError::not_found(format!("{user} is in another net: this node is in {}", self.address.net));
+            return Err(error.hint(format!("a node joined to {} can look there", user.net)));
+        }
+        let mut asked = self.asker.ask(Question::Lookup(user.user.clone())).await?;
+        let mut nodes = Vec::new();
+        while let Some(event) = asked.next().await? {
+            if let Event::Found { nodes: found, .. } = event {
+                nodes = found;
+                break;
+            }
+        }
+        let now = wall();
+        let mut located: Vec<Located> = nodes
+            .into_iter()
+            .filter_map(|entry| {
+                let verified = self.verify_presence(entry.presence, &user.user)?;
+                let online = entry.online && verified.online && verified.expires > now;
+                Some(Located { presence: verified, online })
+            })
+            .collect();
+        if located.is_empty() {
+            return Err(ApiError::not_found(format!("nobody called {user} was seen in the last 72 hours"))
+                .hint("names are exact; a user is known from the first time their node is up"));
+        }
+        located.sort_by_key(|node| std::cmp::Reverse((node.online, node.presence.sequence)));
+        Ok(located)
+    }
+
+    /// Who and where.
+    ///
+    /// # Errors
+    /// As [`Node::locate`].
+    pub async fn look_up(&self, user: UserAddress) -> Result<Lookup, ApiError> {
+        let located = self.locate(&user).await?;
+        let nodes = join_all(located.into_iter().map(|node| async move {
+            let rtt = match node.online {
+                true if node.presence.node == self.id => Some(Duration::ZERO),
+                true => self.measure(&node.presence.addresses).await,
+                false => None,
+            };
+            UserNode {
+                node_id: node.presence.node.into(),
+                home: node.presence.home.into(),
+                seen: node.presence.sequence,
+                since: node.presence.since,
+                online: node.online,
+                rtt_ms: rtt.map(millis),
+                addresses: node.presence.addresses,
+            }
+        }))
+        .await;
+        Ok(Lookup { online: nodes.iter().any(|node| node.online), user, nodes })
+    }
+
+    /// Connects to a user's node that is online, trying one after the other.
+    ///
+    /// # Errors
+    /// If none is online or none can be reached.
+    pub async fn reach(self: &Arc<Self>, user: &UserAddress) -> Result<(Located, Lease), ApiError> {
+        let mut failure = None;
+        for node in self.locate(user).await? {
+            if !node.online {
+                continue;
+            }
+            if node.presence.node == self.id {
+                failure.get_or_insert(format!("{user} is this very node"));
+                continue;
+            }
+            match self.connect(&node.address()).await {
+                Ok(lease) => return Ok((node, lease)),
+                Err(error) => failure = Some(error.to_string()),
+            }
+        }
+        let error = failure.map_or_else(
+            || ApiError::failed(format!("{user} is not online")),
+            |why| ApiError::failed(format!("{user} was not reached: {why}")),
+        );
+        Err(error.hint(format!("`nearmesh lookup {user}` shows what the net knows")))
+    }
+
+    /// Measures the way to a user, over the connection that everything else uses.
+    ///
+    /// # Errors
+    /// As [`Node::reach`].
+    pub async fn ping_user(self: Arc<Self>, request: PingRequest) -> Result<Events<PingEvent>, ApiError> {
+        let (node, lease) = self.reach(&request.user).await?;
+        Ok(events(move |sink| async move {
+            let mut summary = PingSummary { sent: 0, received: 0 };
+            for round in 0..request.count {
+                if round > 0 {
+                    sleep(PING_INTERVAL).await;
+                }
+                summary.sent += 1;
+                let Ok(Some(rtt)) = timeout(PONG_TIMEOUT, ping(lease.connection())).await else { continue };
+                summary.received += 1;
+                let reply = PingReply {
+                    node_id: node.presence.node.into(),
+                    address: lease.connection().remote_address(),
+                    path: "direct".to_owned(),
+                    rtt_ms: millis(rtt),
+                };
+                if sink.put(PingEvent::Reply(reply)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            let _ = sink.put(PingEvent::Done(summary)).await;
+            Ok(())
+        }))
+    }
+
+    /// The smallest round trip to any of these addresses, by STUN.
+    pub async fn measure(&self, addresses: &[SocketAddr]) -> Option<Duration> {
+        let probes = addresses.iter().map(|address| self.endpoint.probe(*address));
+        join_all(probes).await.into_iter().flatten().map(|probe| probe.rtt).min()
+    }
+}
+
+async fn ping(connection: &quinn::Connection) -> Option<Duration> {
+    let begun = Instant::now();
+    let (mut send, mut receive) = connection.open_bi().await.ok()?;
+    write_frame(&mut send, &Open::Ping).await.ok()?;
+    send.finish().ok()?;
+    read_frame::<Pong>(&mut receive, MAX_OPEN_FRAME).await.ok()?;
+    Some(begun.elapsed())
+}
+
+/// Milliseconds, as the control API gives round trips.
+pub fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}

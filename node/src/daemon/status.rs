@@ -1,0 +1,88 @@
+//! What the node says of itself.
+
+use nearmesh_common::NodeId;
+
+use super::{node::Node, overlay::Overlay, people::millis};
+use crate::control::api::{Attachment, Ready, Role, SharedTotal, Status, Supernode};
+
+impl Node {
+    /// How the node is.
+    pub fn status(&self) -> Status {
+        let overlay = self.overlay.borrow();
+        let shared = self.shares.totals();
+        Status {
+            node_id: self.id.into(),
+            user: self.address.clone(),
+            net: self.address.net.clone(),
+            role: if overlay.serving { Role::Supernode } else { Role::Ordinary },
+            listen: self.listen,
+            home: home(&overlay),
+            standby: overlay.standby.map(|node| attachment(&overlay, node)),
+            children: u32::try_from(overlay.children).unwrap_or(u32::MAX),
+            supernodes: u32::try_from(overlay.supernodes.len()).unwrap_or(u32::MAX),
+            shared: SharedTotal { files: shared.files, bytes: shared.bytes },
+            uptime: self.started.elapsed().as_secs(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            problems: self.problems(&overlay),
+        }
+    }
+
+    /// What `up` prints once the node works.
+    pub fn ready(&self) -> Ready {
+        Ready {
+            node_id: self.id.into(),
+            user: self.address.clone(),
+            listen: self.listen,
+            control_socket: self.profile.control_socket(),
+            home: home(&self.overlay.borrow()),
+        }
+    }
+
+    /// The supernodes this node knows, nearest first.
+    pub fn known_supernodes(&self) -> Vec<Supernode> {
+        let overlay = self.overlay.borrow();
+        let home = overlay.home.as_ref().map(|home| home.address.node);
+        let mut known: Vec<Supernode> = overlay
+            .supernodes
+            .iter()
+            .map(|supernode| Supernode {
+                node_id: supernode.address.node.into(),
+                addresses: supernode.address.addresses.clone(),
+                children: supernode.load.map(|(children, _)| children),
+                capacity: supernode.load.map(|(_, capacity)| capacity),
+                rtt_ms: supernode.rtt.map(millis),
+                home: home == Some(supernode.address.node),
+            })
+            .collect();
+        known.sort_by(|a, b| {
+            let distance = |supernode: &Supernode| supernode.rtt_ms.unwrap_or(f64::INFINITY);
+            distance(a).total_cmp(&distance(b))
+        });
+        known
+    }
+
+    fn problems(&self, overlay: &Overlay) -> Vec<String> {
+        let homeless = overlay.home.is_none().then(|| {
+            "no supernode answers: this node is looking for a home, and is not found by others meanwhile".to_owned()
+        });
+        homeless.into_iter().chain(self.shares.problems()).collect()
+    }
+}
+
+fn home(overlay: &Overlay) -> Option<Attachment> {
+    let home = overlay.home.as_ref()?;
+    Some(Attachment {
+        node_id: home.address.node.into(),
+        address: home.address.addresses.first().copied(),
+        rtt_ms: home.rtt.map(millis),
+    })
+}
+
+fn attachment(overlay: &Overlay, node: NodeId) -> Attachment {
+    let known = overlay.supernodes.iter().find(|supernode| supernode.address.node == node);
+    Attachment {
+        node_id: node.into(),
+        address: known.and_then(|known| known.address.addresses.first().copied()),
+        rtt_ms: known.and_then(|known| known.rtt).map(millis),
+    }
+}

@@ -1,0 +1,5 @@
+//! Rung 4: real processes on loopback, driven through the command line.
+
+mod journey;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_nearmesh-under-test");

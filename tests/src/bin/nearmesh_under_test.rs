@@ -1,0 +1,5 @@
+//! The `nearmesh` program under a name that cargo builds for this package's tests.
+
+fn main() -> std::process::ExitCode {
+    nearmesh::cli::main()
+}

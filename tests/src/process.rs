@@ -1,0 +1,241 @@
+//! Real `nearmesh` processes on loopback, driven through the command line as a user would (rung 4).
+//!
+//! Everything lives in one temporary directory; every process is killed when its [`Node`] is dropped.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long a test waits for something that takes a second on a quiet machine, before it fails. Never a measure
+/// of speed: our machines are shared.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at a condition.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A temporary directory and the program under test.
+pub struct Lab {
+    program: PathBuf,
+    directory: TempDir,
+}
+
+/// One profile, and its process while it is up.
+pub struct Node {
+    program: PathBuf,
+    /// Its directory in the lab.
+    pub home: PathBuf,
+    /// Its profile.
+    pub profile: PathBuf,
+    process: Option<Child>,
+    /// What `up --json` printed.
+    pub ready: Value,
+}
+
+/// What a command printed, and how it ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// Exit code; -1 for a signal.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Lab {
+    /// An empty lab for this program: `env!("CARGO_BIN_EXE_nearmesh-under-test")`.
+    pub fn new(program: &str) -> Self {
+        let directory = tempfile::Builder::new().prefix("nearmesh-lab-").tempdir().expect("a temporary directory");
+        Self { program: program.into(), directory }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A node called `name` with an empty profile.
+    pub fn node(&self, name: &str) -> Node {
+        let home = self.path().join(name);
+        std::fs::create_dir_all(&home).expect("a directory for the node");
+        let profile = home.join("profile");
+        Node { program: self.program.clone(), home, profile, process: None, ready: Value::Null }
+    }
+
+    /// A supernode that is the authority of a new net, up.
+    pub fn authority(&self, net: &str, user: &str) -> Node {
+        let mut node = self.node(user);
+        node.ok(&["net", "create", net, "--user", user]);
+        node.up(&["--promote", "always"]);
+        node
+    }
+
+    /// A node that joined with a ticket from `authority`, not yet up.
+    pub fn joined(&self, authority: &Node, user: &str) -> Node {
+        let node = self.node(user);
+        let ticket = authority.ok(&["net", "invite", user]).stdout;
+        node.ok(&["net", "join", ticket.trim()]);
+        node
+    }
+
+    /// The same, up with these further options.
+    pub fn member(&self, authority: &Node, user: &str, options: &[&str]) -> Node {
+        let mut node = self.joined(authority, user);
+        node.up(options);
+        node
+    }
+}
+
+impl Node {
+    /// Runs `nearmesh --profile … ARGUMENTS`.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        let output = self.command(arguments).stdin(Stdio::null()).output().expect("the program runs");
+        Ran::from(output)
+    }
+
+    /// Runs it and fails the test unless it exits with 0.
+    pub fn ok(&self, arguments: &[&str]) -> Ran {
+        let ran = self.run(arguments);
+        assert_eq!(ran.code, 0, "nearmesh {arguments:?} of {}: {ran:?}\n{}", self.home.display(), self.log_tail());
+        ran
+    }
+
+    /// Runs it with `--json` and reads the one object it prints.
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let ran = self.ok(&[&["--json"], arguments].concat());
+        serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error} in {ran:?}"))
+    }
+
+    /// Runs it with `--json` and reads one object a line.
+    pub fn json_lines(&self, arguments: &[&str]) -> Vec<Value> {
+        let ran = self.run(&[&["--json"], arguments].concat());
+        ran.stdout.lines().map(|line| serde_json::from_str(line).expect("a JSON object a line")).collect()
+    }
+
+    /// The command, for tests that drive it themselves.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--profile").arg(&self.profile).args(arguments).env_remove("NEARMESH_PROFILE");
+        command
+    }
+
+    /// Starts it on a free port of loopback and waits until it says that it is ready.
+    pub fn up(&mut self, options: &[&str]) {
+        let arguments = [&["--json", "up", "--listen", "127.0.0.1:0"], options].concat();
+        let command = self.command(&arguments);
+        self.start(command);
+    }
+
+    /// Starts a command that ends in `up --json …`, and waits until it says that it is ready.
+    pub fn start(&mut self, mut command: Command) {
+        let log = File::options().create(true).append(true).open(self.log()).expect("a log file");
+        let mut process = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .env("NEARMESH_LOG", "nearmesh=debug,info")
+            .spawn()
+            .expect("the program starts");
+        let mut line = String::new();
+        let stdout = process.stdout.take().expect("stdout is piped");
+        let mut stdout = BufReader::new(stdout);
+        stdout.read_line(&mut line).expect("its output can be read");
+        self.process = Some(process);
+        self.ready = serde_json::from_str(&line)
+            .unwrap_or_else(|error| panic!("not ready: {error}: {line:?}\n{}", self.log_tail()));
+        // Somebody must go on reading, or a node that prints would block.
+        std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("the node is up").id()
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// SIGTERM, then waits for its end; its exit code.
+    pub fn stop(&mut self) -> i32 {
+        let mut process = self.process.take().expect("the node is up");
+        let pid = process.id().to_string();
+        assert!(Command::new("kill").arg(&pid).status().expect("kill runs").success());
+        process.wait().expect("the process ends").code().unwrap_or(-1)
+    }
+
+    /// Its id, as `up` said.
+    pub fn id(&self) -> &str {
+        self.ready["node_id"].as_str().expect("a node id")
+    }
+
+    /// Its address, as `up` said.
+    pub fn listen(&self) -> &str {
+        self.ready["listen"].as_str().expect("an address")
+    }
+
+    /// Resident memory in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process is there");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a VmRSS line");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
+    }
+
+    /// Writes a file into a folder of the node, making the folder.
+    pub fn write(&self, path: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.home.join(path);
+        std::fs::create_dir_all(path.parent().expect("it has a folder")).expect("the folder is made");
+        std::fs::write(&path, bytes).expect("the file is written");
+        path
+    }
+
+    /// The end of its log, for a failure message.
+    pub fn log_tail(&self) -> String {
+        let mut text = String::new();
+        let _ = File::open(self.log()).and_then(|mut log| log.read_to_string(&mut text));
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.home.join("log")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// Waits until `condition` gives something; fails the test, naming `what`, when patience ends. Gives the time it took.
+pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> (T, Duration) {
+    let begun = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return (value, begun.elapsed());
+        }
+        assert!(begun.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
