@@ -1,0 +1,20 @@
+//! What touches the world: the socket, the clock, tasks.
+
+pub mod acceptor;
+pub mod counters;
+pub mod endpoint;
+pub mod probe;
+pub mod socket;
+pub mod tls;
+pub mod transport;
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use nearmesh_common::{Now, UnixMillis};
+
+/// Both clocks, read once for each input of a machine.
+fn now() -> Now {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let wall = UnixMillis(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX));
+    Now { instant: Instant::now(), wall }
+}

@@ -1,0 +1,148 @@
+//! Handshakes of those who dial us: side by side, bounded in number and time, each with the face that fits.
+
+use std::{
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use quinn::{Connecting, Connection, Incoming};
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use tracing::debug;
+
+use super::{
+    counters::{Count, Counters},
+    tls::{ENROL_MARKER, QuicConfigs},
+};
+use crate::proto::admission::{Admission, MAX_ENROL_HANDSHAKES, MAX_HANDSHAKES, admit};
+
+/// How long a handshake may take: twice the idle timeout's slowest peer (guess).
+pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+/// Connections that wait to be accepted. Beyond that, handshakes are kept waiting (guess).
+pub const MAX_WAITING: usize = 64;
+
+/// Somebody who dialled us.
+#[derive(Clone, Debug)]
+pub enum Accepted {
+    /// A member: its certificate was verified.
+    Member(Connection),
+    /// Anybody, on the enrolment protocol.
+    Enrol(Connection),
+}
+
+/// The configurations that new connections get, replaceable while others go on.
+pub(crate) type Current = Arc<RwLock<Arc<QuicConfigs>>>;
+
+#[derive(Debug, Default)]
+pub(crate) struct AcceptCounts {
+    accepted: Count,
+    failed: Count,
+    retries: Count,
+    ignored: Count,
+    enrol_refused: Count,
+}
+
+pub(crate) struct Acceptor {
+    pub(crate) quinn: quinn::Endpoint,
+    pub(crate) current: Current,
+    pub(crate) counts: Arc<AcceptCounts>,
+    pub(crate) accepted: mpsc::Sender<Accepted>,
+}
+
+#[derive(Clone, Copy)]
+enum Face {
+    Member,
+    Enrol,
+}
+
+impl Acceptor {
+    /// Runs until the endpoint is closed.
+    pub(crate) async fn run(self) {
+        let (mut members, mut newcomers) = (JoinSet::new(), JoinSet::new());
+        loop {
+            tokio::select! {
+                incoming = self.quinn.accept() => match incoming {
+                    Some(incoming) => self.on_incoming(incoming, &mut members, &mut newcomers),
+                    None => return,
+                },
+                Some(_) = members.join_next() => {}
+                Some(_) = newcomers.join_next() => {}
+            }
+        }
+    }
+
+    fn on_incoming(&self, incoming: Incoming, members: &mut JoinSet<()>, newcomers: &mut JoinSet<()>) {
+        let configs = self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let (face, config, tasks, limit) = if incoming.orig_dst_cid().starts_with(&ENROL_MARKER) {
+            let Some(config) = configs.enrol_server.clone() else {
+                self.counts.enrol_refused.up();
+                return incoming.refuse();
+            };
+            (Face::Enrol, config, newcomers, MAX_ENROL_HANDSHAKES)
+        } else {
+            (Face::Member, configs.server.clone(), members, MAX_HANDSHAKES)
+        };
+        match admit(tasks.len(), limit, incoming.remote_address_validated()) {
+            Admission::Ignore => {
+                self.counts.ignored.up();
+                incoming.ignore();
+            }
+            Admission::ProveAddress => {
+                self.counts.retries.up();
+                if let Err(error) = incoming.retry() {
+                    debug!(%error, "a proved address was asked for proof");
+                }
+            }
+            Admission::Begin => match incoming.accept_with(config) {
+                Ok(connecting) => {
+                    tasks.spawn(handshake(connecting, face, self.counts.clone(), self.accepted.clone()));
+                }
+                Err(error) => {
+                    debug!(%error, "a first packet was not accepted");
+                    self.counts.failed.up();
+                }
+            },
+        }
+    }
+}
+
+async fn handshake(
+    connecting: Connecting,
+    face: Face,
+    counts: Arc<AcceptCounts>,
+    accepted: mpsc::Sender<Accepted>,
+) {
+    let from = connecting.remote_address();
+    let connection = match timeout(HANDSHAKE_LIMIT, connecting).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            debug!(%from, %error, "a handshake failed");
+            return counts.failed.up();
+        }
+        Err(_) => {
+            debug!(%from, "a handshake took too long");
+            return counts.failed.up();
+        }
+    };
+    let outcome = match face {
+        // The verifier has seen to it. Should it ever not demand a certificate, nobody comes in by that.
+        Face::Member if connection.peer_identity().is_none() => {
+            connection.close(0u32.into(), b"no certificate");
+            return counts.failed.up();
+        }
+        Face::Member => Accepted::Member(connection),
+        Face::Enrol => Accepted::Enrol(connection),
+    };
+    counts.accepted.up();
+    // Nobody is there to take it: the endpoint is being dropped, and the connection with it.
+    let _ = accepted.send(outcome).await;
+}
+
+impl AcceptCounts {
+    pub(crate) fn fill(&self, counters: &mut Counters) {
+        counters.accepted = self.accepted.get();
+        counters.handshakes_failed = self.failed.get();
+        counters.retries = self.retries.get();
+        counters.handshakes_ignored = self.ignored.get();
+        counters.enrol_refused = self.enrol_refused.get();
+    }
+}

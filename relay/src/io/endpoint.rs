@@ -1,0 +1,194 @@
+//! The port as the rest of the node sees it: dial, accept, probe.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use nearmesh_common::NodeId;
+use quinn::{ClientConfig, ConnectError, Connection, ConnectionError, EndpointConfig, TokioRuntime};
+use thiserror::Error;
+use tokio::{
+    sync::{Mutex, mpsc},
+    task::AbortHandle,
+    time::timeout,
+};
+
+pub use super::acceptor::Accepted;
+use super::{
+    acceptor::{AcceptCounts, Acceptor, Current, HANDSHAKE_LIMIT, MAX_WAITING},
+    counters::Counters,
+    probe::{self, Probe},
+    socket::SharedSocket,
+    tls::{self, QuicConfigs, TlsConfigs, TlsError},
+};
+
+/// Why the port could not be opened.
+#[derive(Debug, Error)]
+pub enum BindError {
+    /// The system said no.
+    #[error("no UDP socket at {listen}: {source}")]
+    Socket {
+        /// Where.
+        listen: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The TLS configurations cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Why a connection was not made.
+#[derive(Debug, Error)]
+pub enum DialError {
+    /// Nothing was sent.
+    #[error("the address or the name cannot be dialed: {0}")]
+    Address(#[from] ConnectError),
+    /// IPv4 from an IPv6 port, or the other way round.
+    #[error("an address of the other IP version cannot be reached from this port")]
+    IpVersion,
+    /// The TLS configuration cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No answer in time.
+    #[error("nobody answered")]
+    NoAnswer,
+    /// The other side is not who it should be, or does not want us.
+    #[error("the handshake failed: {0}")]
+    Handshake(#[source] ConnectionError),
+}
+
+/// The port. Clones are the same port; it is closed when the last one is dropped.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    quinn: quinn::Endpoint,
+    socket: Arc<SharedSocket>,
+    local: SocketAddr,
+    current: Current,
+    accepted: Mutex<mpsc::Receiver<Accepted>>,
+    accept_counts: Arc<AcceptCounts>,
+    acceptor: AbortHandle,
+}
+
+impl Endpoint {
+    /// Opens the port and begins to answer: STUN and handshakes. Needs a tokio runtime.
+    pub fn bind(listen: SocketAddr, tls: TlsConfigs) -> Result<Self, BindError> {
+        let configs = QuicConfigs::new(tls)?;
+        let failed = |source| BindError::Socket { listen, source };
+        let socket = Arc::new(SharedSocket::bind(listen).map_err(failed)?);
+        let mut config = EndpointConfig::default();
+        // The fixed bit is how packets are told apart.
+        config.grease_quic_bit(false);
+        let quinn = quinn::Endpoint::new_with_abstract_socket(
+            config,
+            Some((*configs.server).clone()),
+            socket.clone(),
+            Arc::new(TokioRuntime),
+        )
+        .map_err(failed)?;
+        let local = quinn.local_addr().map_err(failed)?;
+        let current: Current = Arc::new(RwLock::new(Arc::new(configs)));
+        let accept_counts = Arc::new(AcceptCounts::default());
+        let (sender, accepted) = mpsc::channel(MAX_WAITING);
+        let acceptor = Acceptor {
+            quinn: quinn.clone(),
+            current: current.clone(),
+            counts: accept_counts.clone(),
+            accepted: sender,
+        };
+        let acceptor = tokio::spawn(acceptor.run()).abort_handle();
+        let accepted = Mutex::new(accepted);
+        Ok(Self {
+            inner: Arc::new(Inner { quinn, socket, local, current, accepted, accept_counts, acceptor }),
+        })
+    }
+
+    /// Connections made from now on use these, in both directions. Those that are open stay open.
+    pub fn set_tls(&self, tls: TlsConfigs) -> Result<(), TlsError> {
+        let renewed = self.configs().renewed(tls)?;
+        *self.inner.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(renewed);
+        Ok(())
+    }
+
+    /// Connects to a member and verifies that it is `node`.
+    pub async fn dial(&self, node: NodeId, addr: SocketAddr) -> Result<Connection, DialError> {
+        self.connect(self.configs().client.clone(), node, addr).await
+    }
+
+    /// Connects to an authority as a newcomer; `client_cfg` trusts the root that the ticket names.
+    pub async fn dial_enrol(
+        &self,
+        addr: SocketAddr,
+        node: NodeId,
+        client_cfg: Arc<rustls::ClientConfig>,
+    ) -> Result<Connection, DialError> {
+        self.connect(tls::enrol_client(client_cfg)?, node, addr).await
+    }
+
+    /// The next one who dialled us, handshake completed; `None` once the endpoint is closed.
+    pub async fn accept(&self) -> Option<Accepted> {
+        self.inner.accepted.lock().await.recv().await
+    }
+
+    /// Measures the round trip to `addr` and learns our own address as seen from there, with a few STUN requests within
+    /// a second. `None` if nothing came back.
+    pub async fn probe(&self, addr: SocketAddr) -> Option<Probe> {
+        if addr.is_ipv4() != self.inner.local.is_ipv4() {
+            return None;
+        }
+        probe::probe(&self.inner.socket, addr).await
+    }
+
+    /// Where the port is bound: with port 0 asked for, the one that was given.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.inner.local
+    }
+
+    /// What the port has seen.
+    pub fn counters(&self) -> Counters {
+        let mut counters = self.inner.socket.counters();
+        self.inner.accept_counts.fill(&mut counters);
+        counters
+    }
+
+    /// Closes all connections and accepts no more; returns when the peers were told, or were too slow to be.
+    pub async fn close(&self) {
+        self.inner.quinn.close(0u32.into(), b"closing");
+        self.inner.quinn.wait_idle().await;
+    }
+
+    async fn connect(
+        &self,
+        config: ClientConfig,
+        node: NodeId,
+        addr: SocketAddr,
+    ) -> Result<Connection, DialError> {
+        if addr.is_ipv4() != self.inner.local.is_ipv4() {
+            return Err(DialError::IpVersion);
+        }
+        let connecting = self.inner.quinn.connect_with(config, addr, &node.dns_name())?;
+        match timeout(HANDSHAKE_LIMIT, connecting).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(ConnectionError::TimedOut)) | Err(_) => Err(DialError::NoAnswer),
+            Ok(Err(error)) => Err(DialError::Handshake(error)),
+        }
+    }
+
+    fn configs(&self) -> Arc<QuicConfigs> {
+        self.inner.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.acceptor.abort();
+        self.quinn.close(0u32.into(), b"closing");
+    }
+}

@@ -1,0 +1,117 @@
+//! The TLS configurations of the port, as QUIC wants them. Who is trusted was decided by whoever made them.
+
+use std::sync::Arc;
+
+use nearmesh_common::wire::{ALPN, ENROL_ALPN};
+use quinn::{
+    ClientConfig, ConnectionId, ServerConfig,
+    crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
+};
+use thiserror::Error;
+
+use super::transport;
+
+/// A newcomer's first packet carries a destination connection id that begins like this, so that the answerer knows which of
+/// its two faces to show before it reads any TLS. Whoever forges it meets the enrolment protocol, and nothing else.
+pub const ENROL_MARKER: [u8; 8] = *b"nm-enrol";
+
+/// What a node shows and whom it trusts.
+#[derive(Clone, Debug)]
+pub struct TlsConfigs {
+    /// For members that dial us: our certificate, a client verifier that demands theirs, the member ALPN alone.
+    pub server: Arc<rustls::ServerConfig>,
+    /// For members that we dial: our certificate, the net's root, the member ALPN alone.
+    pub client: Arc<rustls::ClientConfig>,
+    /// For newcomers, if this node is an authority: no client verifier, the enrolment ALPN alone.
+    pub enrol_server: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// Why a TLS configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// QUIC's first packets need it.
+    #[error("the TLS configuration lacks TLS13_AES_128_GCM_SHA256")]
+    NoInitialCipherSuite(#[from] NoInitialCipherSuite),
+    /// A configuration must speak its own protocol, and no other.
+    #[error("the TLS configuration for {of} has to offer exactly the protocol {expected}")]
+    Alpn {
+        /// Which of the configurations.
+        of: &'static str,
+        /// What its list of protocols should have been.
+        expected: String,
+    },
+}
+
+/// The same for quinn.
+#[derive(Debug)]
+pub(crate) struct QuicConfigs {
+    pub(crate) server: Arc<ServerConfig>,
+    pub(crate) client: ClientConfig,
+    pub(crate) enrol_server: Option<Arc<ServerConfig>>,
+}
+
+impl QuicConfigs {
+    pub(crate) fn new(tls: TlsConfigs) -> Result<Self, TlsError> {
+        let server = ServerConfig::with_crypto(crypto(tls.server, "members", ALPN)?);
+        Self::like(server, None, tls.client, tls.enrol_server)
+    }
+
+    /// New ones that go on with the address-validation keys of the present ones.
+    pub(crate) fn renewed(&self, tls: TlsConfigs) -> Result<Self, TlsError> {
+        let crypto = crypto(tls.server, "members", ALPN)?;
+        Self::like((*self.server).clone(), Some(crypto), tls.client, tls.enrol_server)
+    }
+
+    fn like(
+        mut server: ServerConfig,
+        crypto_of_server: Option<Arc<QuicServerConfig>>,
+        client: Arc<rustls::ClientConfig>,
+        enrol: Option<Arc<rustls::ServerConfig>>,
+    ) -> Result<Self, TlsError> {
+        if let Some(crypto) = crypto_of_server {
+            server.crypto = crypto;
+        }
+        server.transport_config(transport::member());
+        let enrol_server = match enrol {
+            None => None,
+            Some(tls) => {
+                let mut config = server.clone();
+                config.crypto = crypto(tls, "newcomers", ENROL_ALPN)?;
+                config.transport_config(transport::enrol());
+                Some(Arc::new(config))
+            }
+        };
+        check_alpn("dialing members", &client.alpn_protocols, ALPN)?;
+        let mut client = ClientConfig::new(Arc::new(QuicClientConfig::try_from(client)?));
+        client.transport_config(transport::member());
+        Ok(Self { server: Arc::new(server), client, enrol_server })
+    }
+}
+
+/// How a newcomer dials an authority.
+pub(crate) fn enrol_client(tls: Arc<rustls::ClientConfig>) -> Result<ClientConfig, TlsError> {
+    check_alpn("enrolling", &tls.alpn_protocols, ENROL_ALPN)?;
+    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+    config.transport_config(transport::enrol());
+    config.initial_dst_cid_provider(Arc::new(|| {
+        let unique: [u8; 8] = rand::random();
+        ConnectionId::new(&[ENROL_MARKER, unique].concat())
+    }));
+    Ok(config)
+}
+
+fn crypto(
+    tls: Arc<rustls::ServerConfig>,
+    of: &'static str,
+    alpn: &[u8],
+) -> Result<Arc<QuicServerConfig>, TlsError> {
+    check_alpn(of, &tls.alpn_protocols, alpn)?;
+    Ok(Arc::new(QuicServerConfig::try_from(tls)?))
+}
+
+fn check_alpn(of: &'static str, offered: &[Vec<u8>], expected: &[u8]) -> Result<(), TlsError> {
+    if offered == [expected] {
+        return Ok(());
+    }
+    Err(TlsError::Alpn { of, expected: String::from_utf8_lossy(expected).into_owned() })
+}
