@@ -1,5 +1,21 @@
 //! The node's side of the overlay as one machine: finding a home, staying registered there, asking questions.
+//!
+//! `handle(input, now)` takes what happened, `poll_output()` gives what is to be done, `poll_timeout()` says when
+//! to call `handle(Input::Timeout, now)` next. [`Client`] owns one sub-protocol per file and routes between
+//! them; they never call each other.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod backoff;
+mod client;
+mod home;
+mod host_cache;
+mod presence;
+mod questions;
+mod registration;
+#[cfg(test)]
+mod tests;
+
+pub use client::{Client, Config};
 
 use std::{net::SocketAddr, time::Duration};
 
