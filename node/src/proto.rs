@@ -1,10 +1,26 @@
 //! The node's side of the overlay as one machine: finding a home, staying registered there, asking questions.
+//!
+//! `handle(input, now)` takes what happened, `poll_output()` gives what is to be done, `poll_timeout()` says when
+//! to call `handle(Input::Timeout, now)` next. [`Client`] owns one sub-protocol per file and routes between
+//! them; they never call each other.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod backoff;
+mod client;
+mod home;
+mod host_cache;
+mod presence;
+mod questions;
+mod registration;
+#[cfg(test)]
+mod tests;
+
+pub use client::{Client, Config};
 
 use std::{net::SocketAddr, time::Duration};
 
 use nearmesh_common::{
-    NodeId, UserName,
+    NodeId, UnixMillis, UserName,
     wire::{
         NodeAddress,
         file::{Change, JournalMark},
@@ -88,6 +104,13 @@ pub enum Question {
     Lookup(UserName),
 }
 
+impl Candidate {
+    /// A supernode of which only the address is known.
+    pub fn new(address: NodeAddress) -> Self {
+        Self { address, rtt: None, heard: None, load: None }
+    }
+}
+
 /// A supernode that may be alive, from the host cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
@@ -95,6 +118,19 @@ pub struct Candidate {
     pub address: NodeAddress,
     /// Last measured round trip.
     pub rtt: Option<Duration>,
+    /// When it last signed a record that reached us.
+    pub heard: Option<UnixMillis>,
+    /// What that record said of its load.
+    pub load: Option<Load>,
+}
+
+/// How many children a supernode has and takes, by its own word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// How many it has.
+    pub children: u32,
+    /// How many it takes.
+    pub capacity: u32,
 }
 
 /// Something is to be done.

@@ -1,0 +1,542 @@
+//! Choosing a home by measured round trip, and never being without one for long.
+//!
+//! A node that knows little first *scouts*: it measures a few remembered supernodes and asks the first that answers
+//! for a fresh list. Then it *surveys*: it measures at least five supernodes, and *attaches* to the nearest with
+//! room. A full one names alternatives, which are tried in turn. The next best on another machine becomes the
+//! *standby*, on a link that stays open. When the home's link breaks, `Attach` goes to the standby at once; without a
+//! standby the node waits a random moment and surveys again, so that the children of a dead supernode do not arrive
+//! all at once. At home it surveys every few minutes and moves only for a clear and lasting gain.
+//!
+//! Invariant: every step under way has an end in time; what is not answered by then has failed. A node that serves as a
+//! supernode is its own home and needs no standby: where its own process is, its index is.
+
+mod links;
+mod standby;
+mod survey;
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use links::{Link, Links};
+use nearmesh_common::{NodeId, Now, wire::NodeAddress};
+use rand_chacha::ChaCha8Rng;
+use standby::Standby;
+use survey::Survey;
+
+use super::{
+    backoff::{Backoff, jitter},
+    host_cache::HostCache,
+};
+
+/// Supernodes measured to find one that lives (guess: half of a cache that is a week old is dead).
+const SCOUTED: usize = 8;
+/// Supernodes measured before choosing; the design asks for at least 5.
+const SURVEYED: usize = 8;
+/// Known and usable supernodes that make a fresh list unnecessary.
+const ENOUGH: usize = 5;
+/// How long opening a link may take: the transport's idle timeout.
+const DIAL_WAIT: Duration = Duration::from_secs(4);
+/// How long an attach or a list may take on an open link (guess: the slowest access networks answer in 1 s).
+const ANSWER_WAIT: Duration = Duration::from_millis(1500);
+/// Supernodes tried in one round, redirects included, before backing off (guess).
+const MAX_TRIES: u32 = 8;
+/// Over how long the children of a dead supernode that have no standby spread their return: findable again within
+/// two seconds leaves one for the survey and the attachment.
+const REJOIN_SPREAD: Duration = Duration::from_millis(800);
+/// How often a node at home measures again: twice at least in the five minutes of iroh's rule.
+const SURVEY_EVERY: Duration = Duration::from_secs(120);
+/// How often it asks its home for a fresh list: as long as a supernode's record lives.
+const LIST_EVERY: Duration = Duration::from_secs(600);
+
+/// What is to be done.
+#[derive(Debug, PartialEq)]
+pub(super) enum Action {
+    /// Open a link.
+    Dial(NodeAddress),
+    /// Close a link.
+    Close(NodeId),
+    /// Measure.
+    Probe(NodeAddress),
+    /// Ask for a list.
+    List(NodeId),
+    /// Ask to be taken as a child.
+    Attach(NodeId),
+    /// Ask for a warm place.
+    Standby(NodeId),
+    /// Tell an old home where we are now.
+    Detach(NodeId),
+    /// An attachment elsewhere was given up and may have been taken: sign for the present home again.
+    Reassure,
+    /// There is no home any more.
+    HomeLost,
+    /// The standby is another one.
+    StandbyChanged,
+}
+
+/// What choosing needs from the others.
+pub(super) struct Scene<'a> {
+    pub(super) hosts: &'a mut HostCache,
+    pub(super) rng: &'a mut ChaCha8Rng,
+    pub(super) now: Now,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Nothing is under way; at home.
+    Settled,
+    /// Nothing is under way; no home.
+    Resting { until: Instant },
+    /// Which of the remembered supernodes lives?
+    Scouting(Survey),
+    /// One that lives was asked for a list.
+    Listing { from: NodeId, until: Instant },
+    /// Which one is nearest?
+    Surveying(Survey),
+    /// Asking for a place.
+    Attaching { to: NodeId, until: Instant },
+    /// Left for good.
+    Left,
+}
+
+/// The choice of a home.
+#[derive(Debug)]
+pub(super) struct Homing {
+    own: NodeAddress,
+    serving: bool,
+    stage: Stage,
+    home: Option<NodeId>,
+    standby: Standby,
+    links: Links,
+    backoff: Backoff,
+    tries: u32,
+    survey_at: Option<Instant>,
+    list_at: Option<Instant>,
+    actions: VecDeque<Action>,
+}
+
+impl Homing {
+    /// A node without a home, which begins to look for one at `now`.
+    pub(super) fn new(own: NodeAddress, serving: bool, now: Now) -> Self {
+        Self {
+            own,
+            serving,
+            stage: Stage::Resting { until: now.instant },
+            home: None,
+            standby: Standby::default(),
+            links: Links::default(),
+            backoff: Backoff::default(),
+            tries: 0,
+            survey_at: None,
+            list_at: None,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// The present home.
+    pub(super) fn home(&self) -> Option<NodeId> {
+        self.home
+    }
+
+    /// The standby that confirmed.
+    pub(super) fn standby(&self) -> Option<NodeId> {
+        self.standby.kept()
+    }
+
+    /// What is to be done next.
+    pub(super) fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to look again.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let stage = match &self.stage {
+            Stage::Settled => self.survey_at,
+            Stage::Resting { until } | Stage::Listing { until, .. } | Stage::Attaching { until, .. } => {
+                Some(*until)
+            }
+            Stage::Scouting(survey) | Stage::Surveying(survey) => Some(survey.poll_timeout()),
+            Stage::Left => return None,
+        };
+        let standby = self.home.and_then(|_| self.standby.poll_timeout());
+        stage.into_iter().chain(standby).min()
+    }
+
+    /// This node became a supernode, or is one no longer.
+    pub(super) fn handle_serving(&mut self, serving: bool, own: NodeAddress, scene: &mut Scene<'_>) {
+        self.own = own;
+        if serving == self.serving || matches!(self.stage, Stage::Left) {
+            return;
+        }
+        self.serving = serving;
+        self.tries = 0;
+        if serving {
+            self.clear_standby();
+            self.attach(self.own.node, scene);
+        } else {
+            if self.home.is_some() {
+                self.lose_home(scene);
+            }
+            self.seek(scene);
+        }
+        self.prune();
+    }
+
+    /// New candidates came while there was nothing to go on.
+    pub(super) fn handle_candidates(&mut self, scene: &mut Scene<'_>) {
+        if matches!(self.stage, Stage::Resting { .. }) && self.home.is_none() && !self.serving {
+            self.seek(scene);
+        }
+    }
+
+    /// Leaves: every link is closed, nothing is begun any more.
+    pub(super) fn handle_leave(&mut self) {
+        self.home = None;
+        self.standby = Standby::default();
+        self.stage = Stage::Left;
+        self.prune();
+    }
+
+    /// A link is open.
+    pub(super) fn on_link_up(&mut self, node: NodeId, scene: &mut Scene<'_>) {
+        if !self.links.on_up(node) {
+            self.actions.push_back(Action::Close(node));
+            return;
+        }
+        let answer_by = scene.now.instant + ANSWER_WAIT;
+        match &mut self.stage {
+            Stage::Listing { from, until } if *from == node => {
+                *until = answer_by;
+                self.actions.push_back(Action::List(node));
+            }
+            Stage::Attaching { to, until } if *to == node => {
+                *until = answer_by;
+                self.actions.push_back(Action::Attach(node));
+            }
+            _ => {}
+        }
+        if self.standby.on_link_up(node, answer_by) {
+            self.actions.push_back(Action::Standby(node));
+        }
+    }
+
+    /// A link is gone, or could not be opened.
+    pub(super) fn on_link_gone(&mut self, node: NodeId, scene: &mut Scene<'_>) {
+        if !self.links.on_gone(node) {
+            return;
+        }
+        scene.hosts.handle_failed(node, scene.now);
+        if self.standby.node() == Some(node) {
+            self.standby_failed(scene);
+        }
+        match self.stage {
+            Stage::Attaching { to, .. } if to == node => self.attempt_failed(scene),
+            Stage::Listing { from, .. } if from == node => self.survey(&[], scene),
+            _ => {}
+        }
+        if self.home == Some(node) {
+            self.lose_home(scene);
+        }
+        self.prune();
+    }
+
+    /// A measurement was noted in the cache.
+    pub(super) fn on_probed(&mut self, node: NodeId, answered: bool, scene: &mut Scene<'_>) {
+        match &mut self.stage {
+            Stage::Scouting(survey) => {
+                survey.on_probed(node, answered);
+                if answered {
+                    self.list(node, scene);
+                } else if survey.is_over(scene.now) {
+                    self.rest(scene);
+                }
+            }
+            Stage::Surveying(survey) => {
+                survey.on_probed(node, answered);
+                if survey.is_over(scene.now) {
+                    self.decide(scene);
+                }
+            }
+            _ => {}
+        }
+        self.prune();
+    }
+
+    /// A list came, and is in the cache.
+    pub(super) fn on_listed(&mut self, from: NodeId, scene: &mut Scene<'_>) {
+        let awaited = match self.stage {
+            Stage::Listing { from: asked, .. } => asked == from,
+            Stage::Settled => self.home == Some(from) && !self.serving,
+            _ => false,
+        };
+        if awaited {
+            self.survey(&[], scene);
+            self.prune();
+        }
+    }
+
+    /// A supernode took us in. True if that makes it the new home.
+    pub(super) fn on_attached(&mut self, from: NodeId, scene: &mut Scene<'_>) -> bool {
+        match self.stage {
+            Stage::Attaching { to, .. } if to == from => {}
+            _ => return false,
+        }
+        if let Some(old) = self.home.replace(from).filter(|old| *old != from) {
+            self.actions.push_back(Action::Detach(old));
+        }
+        self.stage = Stage::Settled;
+        self.tries = 0;
+        self.backoff.reset();
+        self.list_at.get_or_insert(scene.now.instant + LIST_EVERY);
+        self.survey_at = Some(scene.now.instant + jitter(scene.rng, SURVEY_EVERY / 2, SURVEY_EVERY));
+        if self.standby.node() == Some(from) {
+            self.clear_standby();
+        }
+        self.look_for_standby(scene);
+        self.prune();
+        true
+    }
+
+    /// A supernode is full, or steps down, and named others, which are in the cache.
+    pub(super) fn on_redirect(&mut self, from: NodeId, alternatives: &[NodeId], scene: &mut Scene<'_>) {
+        if self.links.get(from).is_none() || from == self.own.node {
+            return;
+        }
+        scene.hosts.on_full(from, scene.now);
+        if self.standby.node() == Some(from) && self.home != Some(from) {
+            self.standby_failed(scene);
+        }
+        match self.stage {
+            Stage::Attaching { to, .. } if to == from => {
+                self.tries += 1;
+                self.try_alternatives(alternatives, scene);
+            }
+            Stage::Settled if self.home == Some(from) => self.try_alternatives(alternatives, scene),
+            _ => {}
+        }
+        self.prune();
+    }
+
+    /// A supernode does not take us.
+    pub(super) fn on_refused(&mut self, from: NodeId, scene: &mut Scene<'_>) {
+        if self.links.get(from).is_none() {
+            return;
+        }
+        scene.hosts.handle_failed(from, scene.now);
+        if self.standby.node() == Some(from) {
+            self.standby_failed(scene);
+        }
+        match self.stage {
+            Stage::Attaching { to, .. } if to == from => self.attempt_failed(scene),
+            _ if self.home == Some(from) => self.lose_home(scene),
+            _ => {}
+        }
+        self.prune();
+    }
+
+    /// A supernode keeps a place warm for us.
+    pub(super) fn on_standby_kept(&mut self, from: NodeId) {
+        if self.standby.on_kept(from) {
+            self.actions.push_back(Action::StandbyChanged);
+        }
+    }
+
+    /// Time passed.
+    pub(super) fn handle_timeout(&mut self, scene: &mut Scene<'_>) {
+        let now = scene.now.instant;
+        match &self.stage {
+            Stage::Resting { until } if *until <= now => self.seek(scene),
+            Stage::Scouting(survey) if survey.is_over(scene.now) => self.rest(scene),
+            Stage::Listing { from, until } if *until <= now => {
+                scene.hosts.handle_failed(*from, scene.now);
+                self.survey(&[], scene);
+            }
+            Stage::Surveying(survey) if survey.is_over(scene.now) => self.decide(scene),
+            Stage::Attaching { to, until } if *until <= now => {
+                let silent = *to;
+                scene.hosts.handle_failed(silent, scene.now);
+                if self.standby.node() == Some(silent) {
+                    self.standby_failed(scene);
+                }
+                self.attempt_failed(scene);
+            }
+            Stage::Settled if self.survey_at.is_some_and(|at| at <= now) => self.survey_again(scene),
+            _ => {}
+        }
+        if self.home.is_some() && self.standby.is_due(scene.now) {
+            self.standby_is_due(scene);
+        }
+        self.prune();
+    }
+
+    /// Begins a round: with what is known if that is enough, else by scouting.
+    fn seek(&mut self, scene: &mut Scene<'_>) {
+        self.tries = 0;
+        if self.serving {
+            return self.attach(self.own.node, scene);
+        }
+        if scene.hosts.knows_enough(ENOUGH, scene.now) {
+            return self.survey(&[], scene);
+        }
+        let scouts = scene.hosts.scouts(SCOUTED, scene.rng, scene.now);
+        if scouts.is_empty() {
+            return self.rest(scene);
+        }
+        self.stage = Stage::Scouting(self.probe(scouts, scene));
+    }
+
+    fn list(&mut self, from: NodeId, scene: &mut Scene<'_>) {
+        match self.open(from, scene) {
+            Some(until) => {
+                if self.links.get(from) == Some(Link::Up) {
+                    self.actions.push_back(Action::List(from));
+                }
+                self.stage = Stage::Listing { from, until };
+            }
+            None => self.rest(scene),
+        }
+    }
+
+    fn survey(&mut self, first: &[NodeId], scene: &mut Scene<'_>) {
+        let present: Vec<_> = first.iter().copied().chain(self.home).chain(self.standby.node()).collect();
+        let targets = scene.hosts.to_survey(&present, SURVEYED, scene.rng, scene.now);
+        if targets.is_empty() {
+            return self.decide(scene);
+        }
+        self.stage = Stage::Surveying(self.probe(targets, scene));
+    }
+
+    fn survey_again(&mut self, scene: &mut Scene<'_>) {
+        let now = scene.now.instant;
+        self.survey_at = Some(now + jitter(scene.rng, SURVEY_EVERY * 3 / 4, SURVEY_EVERY));
+        let Some(home) = self.home else { return };
+        if self.list_at.is_none_or(|at| at <= now) {
+            self.list_at = Some(now + LIST_EVERY);
+            self.actions.push_back(Action::List(home));
+        } else if !self.serving {
+            self.survey(&[], scene);
+        }
+    }
+
+    /// What the survey says: where to attach, whether to move, who is standby.
+    fn decide(&mut self, scene: &mut Scene<'_>) {
+        let target = match self.home {
+            None => scene.hosts.nearest(None, scene.now),
+            Some(home) => scene.hosts.clearly_nearer(home, scene.now),
+        };
+        match target {
+            Some(node) => self.attach(node, scene),
+            None => self.settle_or_rest(scene),
+        }
+    }
+
+    fn attach(&mut self, to: NodeId, scene: &mut Scene<'_>) {
+        match self.open(to, scene) {
+            Some(until) => {
+                if self.links.get(to) == Some(Link::Up) {
+                    self.actions.push_back(Action::Attach(to));
+                }
+                self.stage = Stage::Attaching { to, until };
+            }
+            None => self.settle_or_rest(scene),
+        }
+    }
+
+    fn try_alternatives(&mut self, alternatives: &[NodeId], scene: &mut Scene<'_>) {
+        if self.tries >= MAX_TRIES {
+            return self.settle_or_rest(scene);
+        }
+        let unmeasured: Vec<_> = alternatives
+            .iter()
+            .copied()
+            .filter(|node| scene.hosts.rtt(*node).is_none())
+            .take(SURVEYED)
+            .collect();
+        match scene.hosts.nearest(self.home, scene.now) {
+            Some(node) => self.attach(node, scene),
+            None if self.home.is_none() => self.survey(&unmeasured, scene),
+            None => self.settle_or_rest(scene),
+        }
+    }
+
+    fn attempt_failed(&mut self, scene: &mut Scene<'_>) {
+        self.tries += 1;
+        if self.home.is_some() {
+            self.actions.push_back(Action::Reassure);
+            return self.settle_or_rest(scene);
+        }
+        if self.serving || self.tries >= MAX_TRIES {
+            return self.settle_or_rest(scene);
+        }
+        match self.standby.kept().or_else(|| scene.hosts.nearest(None, scene.now)) {
+            Some(node) => self.attach(node, scene),
+            None => self.survey(&[], scene),
+        }
+    }
+
+    fn lose_home(&mut self, scene: &mut Scene<'_>) {
+        self.home = None;
+        self.actions.push_back(Action::HomeLost);
+        self.tries = 0;
+        let under_way = match self.stage {
+            Stage::Attaching { to, .. } => Some(to),
+            _ => None,
+        };
+        match self.standby.kept().filter(|_| !self.serving) {
+            Some(standby) if under_way != Some(standby) => self.attach(standby, scene),
+            _ if under_way.is_some() => {}
+            _ => {
+                let wait = jitter(scene.rng, Duration::ZERO, REJOIN_SPREAD);
+                self.stage = Stage::Resting { until: scene.now.instant + wait };
+            }
+        }
+    }
+
+    fn settle_or_rest(&mut self, scene: &mut Scene<'_>) {
+        if self.home.is_none() {
+            return self.rest(scene);
+        }
+        self.tries = 0;
+        self.stage = Stage::Settled;
+        if self.standby.node().is_none() {
+            self.look_for_standby(scene);
+        }
+    }
+
+    fn rest(&mut self, scene: &mut Scene<'_>) {
+        self.stage = Stage::Resting { until: scene.now.instant + self.backoff.next(scene.rng) };
+    }
+
+    /// Wants a link to `node`; until when its answer is due. `None` if nothing is known of it.
+    fn open(&mut self, node: NodeId, scene: &Scene<'_>) -> Option<Instant> {
+        let now = scene.now.instant;
+        match self.links.get(node) {
+            Some(Link::Up) => return Some(now + ANSWER_WAIT),
+            Some(Link::Dialing) => return Some(now + DIAL_WAIT),
+            None => {}
+        }
+        let own = (node == self.own.node).then(|| self.own.clone());
+        let address = own.or_else(|| scene.hosts.address(node))?;
+        self.links.dialing(node);
+        self.actions.push_back(Action::Dial(address));
+        Some(now + DIAL_WAIT)
+    }
+
+    fn probe(&mut self, targets: Vec<NodeAddress>, scene: &Scene<'_>) -> Survey {
+        let survey = Survey::new(targets.iter().map(|target| target.node), scene.now);
+        self.actions.extend(targets.into_iter().map(Action::Probe));
+        survey
+    }
+
+    /// Closes the links that no step needs.
+    fn prune(&mut self) {
+        let busy = match self.stage {
+            Stage::Listing { from: node, .. } | Stage::Attaching { to: node, .. } => Some(node),
+            _ => None,
+        };
+        let needed = [self.home, busy, self.standby.node()];
+        let closed = self.links.prune(|node| needed.contains(&Some(node)));
+        self.actions.extend(closed.into_iter().map(Action::Close));
+    }
+}

@@ -1,0 +1,195 @@
+//! Choosing a home, and keeping one.
+
+use super::*;
+
+#[test]
+fn a_node_that_knows_one_supernode_finds_the_nearest_through_it() {
+    let scene = Scene::at_home(&[80, 60, 12, 40, 25, 90]);
+    assert_eq!(scene.home(), Some(3));
+    assert_eq!(scene.standby(), Some(5), "the second best stands by");
+    let measured: std::collections::BTreeSet<_> = scene.probed.iter().collect();
+    assert!(measured.len() >= 5, "at least five were measured: {measured:?}");
+    assert!(scene.closed.contains(&1), "the link that brought the list is closed");
+    assert_eq!(scene.alice.home().unwrap().rtt, Some(ms(12)));
+}
+
+#[test]
+fn a_supernode_without_room_is_passed_over() {
+    let mut scene = Scene::new(&[80, 60, 12, 40]);
+    scene.supernode(3).children = 10;
+    scene.handle(Input::Candidates(vec![Candidate::new(address(1))]));
+    scene.advance(ms(1000));
+    assert_eq!(scene.home(), Some(4));
+}
+
+#[test]
+fn a_full_supernode_redirects_and_an_alternative_becomes_home() {
+    let mut scene = Scene::new(&[80, 60, 12, 40]);
+    scene.supernode(3).redirects_to = vec![2, 4];
+    scene.handle(Input::Candidates(vec![Candidate::new(address(1))]));
+    scene.advance(ms(1000));
+    assert_eq!(scene.home(), Some(4));
+    assert_eq!(scene.sent_to(3, is_attach), 1, "the full one is not asked twice");
+}
+
+#[test]
+fn endless_redirects_end_in_a_pause() {
+    let mut scene = Scene::new(&[10; 30]);
+    for number in 1..=30 {
+        scene.supernode(number).redirects_to = vec![number % 30 + 1];
+    }
+    scene.handle(Input::Candidates((1..=30).map(|number| Candidate::new(address(number))).collect()));
+    scene.advance(ms(100));
+    assert_eq!(scene.home(), None);
+    let attaches = scene.sent.iter().filter(|(_, message)| is_attach(message)).count();
+    assert!(attaches <= 8, "{attaches} attaches in a tenth of a second");
+}
+
+#[test]
+fn when_the_home_dies_the_standby_is_asked_at_once() {
+    let mut scene = Scene::at_home(&[80, 60, 12, 40, 25]);
+    let (home, standby) = (scene.home().unwrap(), scene.standby().unwrap());
+    scene.kill(home);
+    assert_eq!(scene.home(), Some(standby), "no time has passed");
+    scene.advance(ms(5000));
+    let next = scene.standby().expect("there is a new standby");
+    assert!(next != standby && next != home);
+    assert!(matches!(scene.events.iter().rfind(|e| matches!(e, Event::Home(_))), Some(Event::Home(Some(_)))));
+}
+
+#[test]
+fn a_home_that_dies_with_its_standby_is_replaced_within_two_seconds() {
+    let mut scene = Scene::at_home(&[80, 60, 12, 40, 25]);
+    let (home, standby) = (scene.home().unwrap(), scene.standby().unwrap());
+    scene.supernode(standby).alive = false;
+    scene.kill(home);
+    assert_eq!(scene.home(), None, "the standby's death is not noticed yet");
+    scene.advance(ms(2000));
+    assert_eq!(scene.home(), Some(4));
+}
+
+#[test]
+fn the_standby_is_on_another_machine_if_there_is_one() {
+    let mut scene = Scene::new(&[80, 60, 12, 13, 25]);
+    let mut same_machine = address(4);
+    same_machine.addresses = address(3).addresses;
+    scene.supernodes.remove(&4);
+    let known = [address(1), address(2), address(3), address(5), same_machine];
+    scene.supernodes.insert(
+        4,
+        Scripted {
+            rtt: ms(13),
+            alive: true,
+            mute: true,
+            children: 0,
+            holds: JournalMark::default(),
+            redirects_to: Vec::new(),
+            refuses: None,
+        },
+    );
+    scene.supernode(1).mute = true; // No list comes: alice has to do with what she knows.
+    scene.handle(Input::Candidates(known.into_iter().map(Candidate::new).collect()));
+    scene.advance(ms(6000));
+    assert_eq!((scene.home(), scene.standby()), (Some(3), Some(5)));
+}
+
+#[test]
+fn a_supernode_that_does_not_answer_is_given_up_in_time() {
+    let mut scene = Scene::new(&[80, 60, 12, 40]);
+    scene.supernode(3).mute = true;
+    scene.handle(Input::Candidates(vec![Candidate::new(address(1))]));
+    scene.advance(ms(2000));
+    assert_eq!(scene.home(), Some(4));
+    assert!(scene.closed.contains(&3));
+}
+
+#[test]
+fn a_node_moves_only_for_a_clear_and_lasting_gain() {
+    let mut scene = Scene::at_home(&[30, 60, 70]);
+    assert_eq!(scene.home(), Some(1));
+    scene.supernode(2).rtt = ms(25);
+    scene.advance(Duration::from_secs(900));
+    assert_eq!(scene.home(), Some(1), "25 ms is not below two thirds of 30 ms");
+    scene.supernode(2).rtt = ms(15);
+    scene.advance(Duration::from_secs(20));
+    assert_eq!(scene.home(), Some(1), "one measurement could be luck");
+    scene.advance(Duration::from_secs(600));
+    assert_eq!(scene.home(), Some(2));
+    assert_eq!(scene.sent_to(1, |message| matches!(message, ToHome::Detach(_))), 1);
+}
+
+#[test]
+fn orphans_without_a_standby_come_back_spread_over_time() {
+    let waits: Vec<_> = (0..20)
+        .map(|seed| {
+            let mut scene = Scene::new(&[10]);
+            scene.alice = Client::new(Config::default(), keyring(0), seed, scene.now);
+            scene.handle(Input::Candidates(vec![Candidate::new(address(1))]));
+            scene.advance(ms(1000));
+            scene.kill(1);
+            let before = scene.now.instant;
+            scene.alice.poll_timeout().unwrap().saturating_duration_since(before)
+        })
+        .collect();
+    let spread = *waits.iter().max().unwrap() - *waits.iter().min().unwrap();
+    assert!(spread > ms(400), "they waited {waits:?}");
+    assert!(waits.iter().all(|wait| *wait <= ms(800)));
+}
+
+#[test]
+fn a_node_that_nobody_answers_asks_less_and_less_often() {
+    let mut scene = Scene::new(&[10]);
+    scene.supernode(1).alive = false;
+    scene.handle(Input::Candidates(vec![Candidate::new(address(1))]));
+    scene.advance(Duration::from_secs(60));
+    let first = scene.probed.len();
+    scene.advance(Duration::from_secs(540));
+    let later = (scene.probed.len() - first) / 9;
+    assert!(first > 0 && later * 2 <= first, "{first} in the first minute, then {later} a minute");
+    scene.supernode(1).alive = true;
+    scene.advance(Duration::from_secs(62));
+    assert_eq!(scene.home(), Some(1), "but it never gives up");
+}
+
+#[test]
+fn a_node_that_serves_is_its_own_home_and_finds_another_when_it_stops() {
+    let mut scene = Scene::at_home(&[10, 20, 30]);
+    scene.supernodes.insert(
+        0,
+        Scripted {
+            rtt: Duration::ZERO,
+            alive: true,
+            mute: false,
+            children: 0,
+            holds: JournalMark::default(),
+            redirects_to: Vec::new(),
+            refuses: None,
+        },
+    );
+    scene.handle(Input::Serving(true));
+    assert_eq!((scene.home(), scene.standby()), (Some(0), None));
+    scene.handle(Input::Serving(false));
+    scene.advance(ms(1000));
+    assert_eq!(scene.home(), Some(1));
+    assert!(scene.standby().is_some());
+}
+
+#[test]
+fn a_supernode_that_stepped_down_is_forgotten() {
+    let mut scene = Scene::new(&[10, 20, 30]);
+    scene.supernode(1).refuses = Some(Refusal::NotASupernode);
+    let all = (1..=3).map(|number| Candidate::new(address(number))).collect();
+    scene.handle(Input::Candidates(all));
+    scene.advance(ms(2000));
+    assert_eq!(scene.home(), Some(2));
+    assert!(scene.alice.candidates().iter().all(|candidate| candidate.address.node != id(1)));
+}
+
+#[test]
+fn a_home_that_redirects_its_child_is_left_for_another() {
+    let mut scene = Scene::at_home(&[10, 20, 30]);
+    let alternatives = vec![scene.record(2), scene.record(3)];
+    scene.receive(1, ToChild::Redirect(alternatives));
+    assert_eq!(scene.home(), Some(2));
+    assert_eq!(scene.sent_to(1, |message| matches!(message, ToHome::Detach(_))), 1);
+}
