@@ -2,3 +2,5 @@
 
 pub mod content;
 pub mod proto;
+pub mod safe_name;
+pub mod transfer;
