@@ -39,6 +39,8 @@ pub const MAX_OFFERS_PER_PEER: usize = 4;
 pub const MAX_OFFERS: usize = 16;
 /// How often the receiver says how far it is (guess: what a progress bar shows).
 const REPORT_INTERVAL: Duration = Duration::from_millis(200);
+/// How long the receiver tries to tell the end to a sender that does not listen (guess).
+const LAST_WORD: Duration = Duration::from_secs(5);
 /// How long the sender waits for any word of the receiver (guess: its stall patience, and room).
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -253,7 +255,7 @@ pub async fn receive_offer(
         Err(FetchError::NoRoom { .. }) => OfferReply::Declined(OfferDecline::NoRoom),
         Err(_) => OfferReply::Declined(OfferDecline::Failed),
     };
-    let _ = reply(&mut replies, &last_word).await;
+    let _ = tokio::time::timeout(LAST_WORD, reply(&mut replies, &last_word)).await;
     let _ = replies.finish();
     outcome.map(Some)
 }

@@ -151,7 +151,7 @@ async fn ask(connection: &Connection, hash: ContentHash, range: ByteRange) -> Re
             Err(Fault::Garbage)
         }
         Err(ReadFrameError::Stream(error)) => Err(broken(&error)),
-        Err(_) => Err(Fault::Garbage),
+        _ => Err(Fault::Garbage),
     }
 }
 
