@@ -1,0 +1,5 @@
+//! Shares.
+
+pub mod journal;
+pub mod kind;
+pub mod tags;
