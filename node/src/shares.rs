@@ -2,4 +2,6 @@
 
 pub mod journal;
 pub mod kind;
+pub mod row;
+pub mod store;
 pub mod tags;
