@@ -3,4 +3,5 @@
 pub mod content;
 pub mod proto;
 pub mod safe_name;
+pub mod shares;
 pub mod transfer;
