@@ -51,9 +51,13 @@ impl Incoming {
 
 /// Who is at the other end, as the verified certificate says.
 pub fn identify(connection: &quinn::Connection) -> Option<Signer> {
+    peer_identity(&[certificate(connection)?]).ok()
+}
+
+/// The certificate at the other end, verified when the connection was made.
+pub fn certificate(connection: &quinn::Connection) -> Option<CertificateDer<'static>> {
     let identity = connection.peer_identity()?;
-    let certificates = identity.downcast_ref::<Vec<CertificateDer<'static>>>()?;
-    peer_identity(certificates).ok()
+    identity.downcast_ref::<Vec<CertificateDer<'static>>>()?.first().cloned()
 }
 
 /// Accepts connections until the endpoint closes.

@@ -1,19 +1,170 @@
-//! The running node: what its parts share.
+//! The running node: what its parts share, and small things that several of them do with it.
 
 use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    sync::Arc,
+    net::SocketAddr,
+    sync::{Arc, RwLock},
     time::Instant,
 };
 
 use nearmesh_common::{
-    NodeId, UnixMillis,
+    NodeId, UserAddress, UserName,
     identity::MemberKeyring,
-    wire::{NodeAddress, home::RequestId},
+    presence::Presence,
+    signed::{Keyring, Signed},
+    wire::NodeAddress,
 };
 use nearmesh_relay::io::endpoint::Endpoint;
 use tokio::sync::{mpsc, watch};
+use tracing::{debug, warn};
 
-use super::{accept::Incoming, connections::Connections, links::Links, overlay::Overlay};
-use crate::{authority::Authority, profile::Profile, shares::Shares};
+use super::{
+    accept::Incoming,
+    asking::Asker,
+    clock::wall,
+    connections::{ConnectError, Connections, Lease},
+    downloads::Downloads,
+    gifts::Gifts,
+    links::Links,
+    overlay::{Command, Overlay},
+    search::LastResults,
+};
+use crate::{
+    authority::Authority, config::Settings, profile::Profile, shares::Shares, transfer::UploadSlots,
+};
+
+/// Everything a running node has.
+pub struct Node {
+    /// Its id.
+    pub id: NodeId,
+    /// Its user and net.
+    pub address: UserAddress,
+    /// The UDP address it is bound to.
+    pub listen: SocketAddr,
+    /// When it started.
+    pub started: Instant,
+    /// Where it keeps things.
+    pub profile: Profile,
+    /// How it was told to run.
+    pub settings: Settings,
+    /// Signs and verifies.
+    pub keyring: Arc<MemberKeyring>,
+    /// The one UDP port.
+    pub endpoint: Endpoint,
+    /// Connections it opened.
+    pub connections: Connections,
+    /// Connections that peers opened.
+    pub incoming: Incoming,
+    /// The overlay's links.
+    pub links: Arc<Links>,
+    /// Questions to the overlay.
+    pub asker: Asker,
+    /// Other commands to the overlay.
+    pub commands: mpsc::Sender<Command>,
+    /// What a user may see of the overlay.
+    pub overlay: watch::Receiver<Overlay>,
+    /// Shared files.
+    pub shares: Arc<Shares>,
+    /// Uploads under way.
+    pub uploads: UploadSlots,
+    /// Downloads.
+    pub downloads: Downloads,
+    /// Files given and received unasked.
+    pub gifts: Gifts,
+    /// Results of the last search.
+    pub last_results: LastResults,
+    /// The net's authority, if this node is it.
+    pub authority: Option<Authority>,
+    /// Who admits to the net, and where they were last.
+    pub authority_address: NodeAddress,
+    /// Their user.
+    pub authority_user: UserName,
+    /// Where this node is reached, best first.
+    pub addresses: RwLock<Vec<SocketAddr>>,
+    /// Told when the node should end.
+    pub stop: watch::Sender<bool>,
+}
+
+impl Node {
+    /// A connection to a peer, shared with whoever else uses it. Streams that the peer opens on it are served.
+    ///
+    /// # Errors
+    /// If no address of the peer leads to it.
+    pub async fn connect(self: &Arc<Self>, peer: &NodeAddress) -> Result<Lease, ConnectError> {
+        let (lease, opened) = self.connections.lease(peer).await?;
+        if opened {
+            self.serve(&lease);
+        }
+        Ok(lease)
+    }
+
+    /// Serves the streams that the peer opens on a connection of ours.
+    pub fn serve(self: &Arc<Self>, lease: &Lease) {
+        let connection = lease.connection().clone();
+        if let Some(signer) = super::accept::identify(&connection) {
+            tokio::spawn(super::accept::serve_streams(Arc::clone(self), signer, connection));
+        }
+    }
+
+    /// A presence of one of this user's nodes, if it is what it claims. An expired one still says where the node was.
+    pub fn verify_presence(&self, signed: Signed<Presence>, user: &UserName) -> Option<Presence> {
+        let keyring: &dyn Keyring = &*self.keyring;
+        let verified = keyring.verify(signed, wall()).ok()?;
+        let own = verified.signer.node == verified.content.node && verified.signer.user == *user;
+        own.then_some(verified.content)
+    }
+
+    /// Where this node is reached, best first.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.addresses.read().expect("no holder panics").clone()
+    }
+
+    /// Asks a supernode how it sees this node, and tells the overlay if that is news.
+    pub fn learn_addresses(self: &Arc<Self>, from: NodeAddress) {
+        let node = Arc::clone(self);
+        tokio::spawn(async move {
+            for address in from.addresses {
+                let Some(probe) = node.endpoint.probe(address).await else { continue };
+                let news = {
+                    let mut addresses = node.addresses.write().expect("no holder panics");
+                    let news = super::addresses::merge(&mut addresses, probe.observed);
+                    news.then(|| addresses.clone())
+                };
+                if let Some(addresses) = news {
+                    debug!(?addresses, "this node is also reached at another address");
+                    let _ = node.commands.send(Command::Addresses(addresses)).await;
+                }
+                return;
+            }
+        });
+    }
+
+    /// Adopts a revocation list, if it is the root's and newer; says whether it was. From then on no handshake with
+    /// a revoked member completes.
+    pub fn adopt_crl(&self, der: &[u8]) -> bool {
+        match self.keyring.adopt_crl(der) {
+            Ok(true) => {}
+            Ok(false) => return false,
+            Err(error) => {
+                debug!(%error, "a revocation list was refused");
+                return false;
+            }
+        }
+        let membership = self.keyring.membership();
+        let installed = super::start::tls_of(&membership, self.authority.is_some())
+            .map_err(|error| error.to_string())
+            .and_then(|tls| self.endpoint.set_tls(tls).map_err(|error| error.to_string()));
+        if let Err(error) = installed {
+            warn!(error, "the new revocation list is not in force for TLS");
+        }
+        if let Err(error) = crate::enrol::save_crl(&self.profile.membership(), der) {
+            warn!(%error, "the new revocation list was not written down");
+        }
+        true
+    }
+
+    /// Whether the certificate at the other end was revoked meanwhile.
+    pub fn is_revoked(&self, connection: &quinn::Connection) -> bool {
+        super::accept::certificate(connection)
+            .is_none_or(|certificate| self.keyring.identify(&certificate, wall()).is_err())
+    }
+}

@@ -65,7 +65,7 @@ impl Node {
         let homeless = overlay.home.is_none().then(|| {
             "no supernode answers: this node is looking for a home, and is not found by others meanwhile".to_owned()
         });
-        homeless.into_iter().chain(self.shares.problems()).collect()
+        homeless.into_iter().chain(self.share_problems()).collect()
     }
 }
 
