@@ -31,7 +31,7 @@ pub struct Signed<T> {
     pub payload: Box<[u8]>,
     /// The signer's certificate, DER.
     pub certificate: Box<[u8]>,
-    /// Ed25519, over [`signed_bytes`].
+    /// Ed25519, over context, a zero byte and payload.
     pub signature: Box<[u8]>,
     #[serde(skip)]
     of: PhantomData<fn() -> T>,

@@ -5,7 +5,7 @@
 //! checked.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -35,14 +35,14 @@ pub struct MemberKeyring {
 struct State {
     membership: Membership,
     /// By the hash of the certificate. Only what was verified against the present list.
-    verified: HashMap<blake3::Hash, Claim>,
+    verified: BTreeMap<[u8; 32], Claim>,
 }
 
 impl MemberKeyring {
     /// The keyring of this member.
     pub fn new(membership: Membership) -> Self {
         let (node, user) = (membership.node(), membership.user().clone());
-        Self { node, user, state: RwLock::new(State { membership, verified: HashMap::new() }) }
+        Self { node, user, state: RwLock::new(State { membership, verified: BTreeMap::new() }) }
     }
 
     /// The membership as it is now, with the newest revocation list: for TLS, and for the disk.
@@ -65,7 +65,7 @@ impl MemberKeyring {
         let numbers = [&candidate, &state.membership].map(|holder| holder.crl().map(|crl| crl.number()));
         let newer = numbers[0] > numbers[1];
         if newer {
-            *state = State { membership: candidate, verified: HashMap::new() };
+            *state = State { membership: candidate, verified: BTreeMap::new() };
         }
         Ok(newer)
     }
@@ -75,7 +75,7 @@ impl MemberKeyring {
     /// # Errors
     /// As [`CertificateError`] tells.
     pub fn identify(&self, certificate: &[u8], wall: UnixMillis) -> Result<Signer, CertificateError> {
-        let hash = blake3::hash(certificate);
+        let hash: [u8; 32] = blake3::hash(certificate).into();
         let known = self.read().verified.get(&hash).cloned();
         let claim = match known {
             Some(claim) if claim.holds_at(wall) => claim,
@@ -87,7 +87,7 @@ impl MemberKeyring {
 
     fn verify(
         &self,
-        hash: blake3::Hash,
+        hash: [u8; 32],
         certificate: &[u8],
         wall: UnixMillis,
     ) -> Result<Claim, CertificateError> {
