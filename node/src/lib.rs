@@ -1,6 +1,12 @@
 //! The node: everything that one machine of a net runs, and the program by which people use it.
 
+pub mod cli;
+pub mod config;
 pub mod content;
+pub mod control;
+pub mod daemon;
+pub mod demo;
+pub mod profile;
 pub mod proto;
 pub mod safe_name;
 pub mod shares;

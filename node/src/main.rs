@@ -1,2 +1,7 @@
 //! The `nearmesh` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    nearmesh::cli::run(std::env::args_os())
+}

@@ -1,0 +1,67 @@
+//! `nearmesh status`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{
+    Context, Quit,
+    harmless::harmless,
+    units::{duration, files, rtt, size},
+};
+use crate::control::api::{Attachment, Role, Status};
+
+/// How the node is: its home, its role, what it shares, what is wrong.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: nearmesh status --json")]
+pub(super) struct StatusCommand {}
+
+impl StatusCommand {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Quit> {
+        let status = context.client().status().await?;
+        context.out.answer(&status, text)
+    }
+}
+
+fn text(status: &Status) -> String {
+    let role = match status.role {
+        Role::Ordinary => status.role.as_str().to_owned(),
+        Role::Supernode => format!("{} with {} children", status.role.as_str(), status.children),
+    };
+    let mut text = format!(
+        "{user} is up, as {role}\n\n  \
+         node        {node}\n  \
+         listens on  {listen}\n  \
+         home        {home}\n  \
+         standby     {standby}\n  \
+         supernodes  {supernodes} known\n  \
+         shared      {files}, {bytes}\n  \
+         up for      {uptime}\n  \
+         version     {version}\n",
+        user = status.user,
+        node = status.node_id,
+        listen = status.listen,
+        home = attachment(status.home.as_ref(), status),
+        standby = attachment(status.standby.as_ref(), status),
+        supernodes = status.supernodes,
+        files = files(status.shared.files),
+        bytes = size(status.shared.bytes),
+        uptime = duration(Duration::from_millis(status.uptime)),
+        version = status.version,
+    );
+    for problem in &status.problems {
+        text.push_str(&format!("\n  ! {}", harmless(problem)));
+    }
+    text
+}
+
+fn attachment(attachment: Option<&Attachment>, status: &Status) -> String {
+    match attachment {
+        None => "none".to_owned(),
+        Some(own) if own.node_id == status.node_id => "itself".to_owned(),
+        Some(Attachment { node_id, address: Some(address), rtt_ms }) => {
+            format!("{} at {address}, {}", node_id.0.short(), rtt(*rtt_ms))
+        }
+        Some(other) => other.node_id.0.short(),
+    }
+}

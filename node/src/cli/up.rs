@@ -1,0 +1,101 @@
+//! `nearmesh up`.
+
+use std::{env, future::Future, net::SocketAddr, path::PathBuf};
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::warn;
+
+use super::{Context, Quit, log, output::Output};
+use crate::{
+    config::{Config, Overrides, Promote},
+    control::api::{ApiError, Ready},
+    daemon::{self, UpOptions},
+};
+
+/// Run this profile's node until it is stopped.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: nearmesh up --listen 0.0.0.0:7117 --promote auto\n\n\
+                        Prints one line when it is ready and runs until SIGINT, SIGTERM or `nearmesh down`. \
+                        Under systemd it also notifies. NEARMESH_LOG=debug logs more.")]
+pub(super) struct Up {
+    /// The UDP address of everything; port 0 lets the system choose [default: 0.0.0.0:0]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// When to become a supernode [default: auto]
+    #[arg(long, value_enum, value_name = "WHEN")]
+    promote: Option<Promote>,
+    /// The configuration file [default: nearmesh.toml in the profile, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Up {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Quit> {
+        let profile = context.profile.clone();
+        profile.create()?;
+        let lock = profile.lock()?;
+        let overrides = Overrides { listen: self.listen, promote: self.promote };
+        let settings = Config::load(self.config.as_deref(), &profile)?.settle(overrides, &profile);
+        log::to_stderr(settings.log.as_deref().unwrap_or("info"));
+        let interrupted = interrupted()?;
+        let out = context.out;
+        let ready = Box::new(move |ready: &Ready| announce(ready, out));
+        let options = UpOptions { settings, lock, ready, interrupted: Box::pin(interrupted) };
+        Ok(daemon::run(profile, options).await.map_err(ApiError::from)?)
+    }
+}
+
+/// A node whose starter no longer reads goes on all the same.
+fn announce(ready: &Ready, out: Output) {
+    if let Err(Quit::Failed(error)) = out.answer(ready, text) {
+        warn!(%error, "nobody could be told that the node is ready");
+    }
+    if let Err(error) = notify_systemd() {
+        warn!(%error, "systemd could not be told that the node is ready");
+    }
+}
+
+fn text(ready: &Ready) -> String {
+    let home = match &ready.home {
+        None => "no home yet".to_owned(),
+        Some(home) if home.node_id == ready.node_id => "its own home".to_owned(),
+        Some(home) => format!("home {}", home.node_id.0.short()),
+    };
+    format!(
+        "{} is up: node {} on {}, {home}, control socket {}",
+        ready.user,
+        ready.node_id.0.short(),
+        ready.listen,
+        ready.control_socket.display()
+    )
+}
+
+/// As sd_notify(3): a datagram to the socket in NOTIFY_SOCKET; a leading `@` stands for the abstract namespace.
+fn notify_systemd() -> std::io::Result<()> {
+    use std::os::unix::{ffi::OsStrExt, net::UnixDatagram};
+    let Some(name) = env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
+    let socket = UnixDatagram::unbound()?;
+    #[cfg(target_os = "linux")]
+    if let Some(name) = name.as_bytes().strip_prefix(b"@") {
+        use std::os::{linux::net::SocketAddrExt, unix::net::SocketAddr};
+        socket.send_to_addr(b"READY=1", &SocketAddr::from_abstract_name(name)?)?;
+        return Ok(());
+    }
+    socket.send_to(b"READY=1", &name)?;
+    Ok(())
+}
+
+/// Comes true at the first SIGINT or SIGTERM; a second one ends the program at once.
+fn interrupted() -> Result<impl Future<Output = ()> + Send + 'static, ApiError> {
+    let failed = |error| ApiError::failed(format!("signals cannot be watched: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        tokio::spawn(async move {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            std::process::exit(1);
+        });
+    })
+}

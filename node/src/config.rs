@@ -1,0 +1,229 @@
+//! What a person may set: in a file, on the command line, or not at all.
+//!
+//! `deploy/nearmesh.toml` shows every key. A key that is not known is an error, because a misspelt one that is
+//! ignored is worse. What the command line says wins over the file, and the file over the defaults.
+
+use std::{
+    fs, io,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use clap::ValueEnum;
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::profile::Profile;
+
+/// The file that is read when none is named, if it is in the profile.
+pub const FILE_NAME: &str = "nearmesh.toml";
+/// Children that a supernode takes (KaZaA's supernodes had 100 to 160; guess: today's machines, three times that).
+pub const DEFAULT_CAPACITY: u32 = 500;
+/// Uploads at a time (guess: enough to fill a home line, few enough for each to be quick).
+pub const DEFAULT_UPLOAD_SLOTS: u32 = 8;
+/// Most children (guess: far beyond what one machine's index is measured for).
+const MAX_CAPACITY: u32 = 100_000;
+/// Most uploads at a time (guess).
+const MAX_UPLOAD_SLOTS: u32 = 1000;
+/// Largest configuration file, in bytes (guess).
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// When a node becomes a supernode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Promote {
+    /// When it can and the net needs one.
+    #[default]
+    Auto,
+    /// At once.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// The configuration file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The UDP address of everything.
+    pub listen: Option<SocketAddr>,
+    /// When to be a supernode.
+    pub promote: Option<Promote>,
+    /// Children to take as a supernode.
+    pub capacity: Option<u32>,
+    /// Files and folders to share, beyond those that were added by hand. Absolute.
+    pub share: Vec<PathBuf>,
+    /// Where files go that others send. Absolute.
+    pub inbox: Option<PathBuf>,
+    /// Where downloads go when nobody says. Absolute.
+    pub downloads: Option<PathBuf>,
+    /// Uploads at a time.
+    pub upload_slots: Option<u32>,
+    /// What is logged, in the syntax of NEARMESH_LOG.
+    pub log: Option<String>,
+}
+
+/// What the command line of `up` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// Over `listen`.
+    pub listen: Option<SocketAddr>,
+    /// Over `promote`.
+    pub promote: Option<Promote>,
+}
+
+/// What holds in the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The UDP address of everything; with port 0 the system chooses one.
+    pub listen: SocketAddr,
+    /// When to be a supernode.
+    pub promote: Promote,
+    /// Children to take as a supernode.
+    pub capacity: u32,
+    /// Files and folders to share, beyond those that were added by hand.
+    pub share: Vec<PathBuf>,
+    /// Where files go that others send.
+    pub inbox: PathBuf,
+    /// Where downloads go when nobody says.
+    pub downloads: PathBuf,
+    /// Uploads at a time.
+    pub upload_slots: u32,
+    /// What is logged.
+    pub log: Option<String>,
+}
+
+/// Why a configuration file is refused.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("the configuration file {path:?} cannot be read: {source}")]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is no TOML, or a key or value is not known.
+    #[error("the configuration file {path:?} is wrong: {source}")]
+    Syntax {
+        /// Which.
+        path: PathBuf,
+        /// Where, and what.
+        source: Box<toml::de::Error>,
+    },
+    /// A value makes no sense.
+    #[error("the configuration file {path:?} is wrong: `{key}` must be {must}")]
+    Value {
+        /// Which.
+        path: PathBuf,
+        /// Whose value.
+        key: &'static str,
+        /// What it must be.
+        must: String,
+    },
+}
+
+impl Config {
+    /// Reads the named file, or the profile's own if it has one.
+    ///
+    /// # Errors
+    /// If a named file is missing, or any is wrong.
+    pub fn load(named: Option<&Path>, profile: &Profile) -> Result<Self, ConfigError> {
+        let path = match named {
+            Some(path) => path.to_owned(),
+            None => {
+                let usual = profile.directory().join(FILE_NAME);
+                if !usual.exists() {
+                    return Ok(Self::default());
+                }
+                usual
+            }
+        };
+        match read_bounded(&path) {
+            Ok(text) => Self::parse(&text, &path),
+            Err(source) => Err(ConfigError::Unreadable { path, source }),
+        }
+    }
+
+    /// Reads the text of the file at `path`.
+    ///
+    /// # Errors
+    /// If it is wrong.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text)
+            .map_err(|source| ConfigError::Syntax { path: path.to_owned(), source: source.into() })?;
+        let wrong = |key, must| ConfigError::Value { path: path.to_owned(), key, must };
+        let between = |key, value: Option<u32>, most| match value {
+            Some(value) if !(1..=most).contains(&value) => Err(wrong(key, format!("from 1 to {most}"))),
+            _ => Ok(()),
+        };
+        between("capacity", config.capacity, MAX_CAPACITY)?;
+        between("upload_slots", config.upload_slots, MAX_UPLOAD_SLOTS)?;
+        let absolute = |key, path: &Path| match path.is_absolute() {
+            true => Ok(()),
+            false => Err(wrong(key, format!("an absolute path, and {path:?} is none"))),
+        };
+        config.share.iter().try_for_each(|path| absolute("share", path))?;
+        config.inbox.iter().try_for_each(|path| absolute("inbox", path))?;
+        config.downloads.iter().try_for_each(|path| absolute("downloads", path))?;
+        Ok(config)
+    }
+
+    /// Fills in what nobody said.
+    pub fn settle(self, overrides: Overrides, profile: &Profile) -> Settings {
+        Settings {
+            listen: overrides
+                .listen
+                .or(self.listen)
+                .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
+            promote: overrides.promote.or(self.promote).unwrap_or_default(),
+            capacity: self.capacity.unwrap_or(DEFAULT_CAPACITY),
+            share: self.share,
+            inbox: self.inbox.unwrap_or_else(|| profile.inbox()),
+            downloads: self.downloads.unwrap_or_else(|| profile.downloads()),
+            upload_slots: self.upload_slots.unwrap_or(DEFAULT_UPLOAD_SLOTS),
+            log: self.log,
+        }
+    }
+}
+
+fn read_bounded(path: &Path) -> io::Result<String> {
+    if fs::metadata(path)?.len() > MAX_FILE_BYTES {
+        return Err(io::Error::other(format!("it is larger than {MAX_FILE_BYTES} bytes")));
+    }
+    fs::read_to_string(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, Path::new("nearmesh.toml")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_misspelt_key_is_refused_by_its_name() {
+        let error = parse("listn = \"127.0.0.1:0\"").unwrap_err();
+        assert!(error.contains("listn") && error.contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn a_value_out_of_bounds_is_refused_by_its_key() {
+        assert!(parse("upload_slots = 0").unwrap_err().contains("`upload_slots` must be from 1"));
+        assert!(parse("share = [\"Music\"]").unwrap_err().contains("`share` must be an absolute path"));
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file_and_the_file_over_the_defaults() {
+        let profile = Profile::locate(Some(Path::new("/srv/alice"))).unwrap();
+        let config = parse("listen = \"127.0.0.1:1\"\npromote = \"never\"").unwrap();
+        let overrides = Overrides { promote: Some(Promote::Always), listen: None };
+        let settings = config.settle(overrides, &profile);
+        assert_eq!(settings.promote, Promote::Always);
+        assert_eq!(settings.listen.port(), 1);
+        assert_eq!(settings.upload_slots, DEFAULT_UPLOAD_SLOTS);
+        assert_eq!(settings.inbox, Path::new("/srv/alice/inbox"));
+    }
+}

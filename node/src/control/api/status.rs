@@ -1,0 +1,111 @@
+//! How the node is, and which supernodes it knows.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use nearmesh_common::{NetName, NodeId, UserAddress};
+use serde::{Deserialize, Serialize};
+
+use super::AsText;
+
+/// How the node is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The node.
+    pub node_id: AsText<NodeId>,
+    /// Whose it is.
+    pub user: UserAddress,
+    /// In which net.
+    pub net: NetName,
+    /// What it does there.
+    pub role: Role,
+    /// The UDP port that it has.
+    pub listen: SocketAddr,
+    /// Where it is registered; a supernode is its own home.
+    pub home: Option<Attachment>,
+    /// Where it will be if the home fails.
+    pub standby: Option<Attachment>,
+    /// How many nodes are registered here.
+    pub children: u32,
+    /// How many supernodes it knows, itself included if it is one.
+    pub supernodes: u32,
+    /// What it shares.
+    pub shared: SharedTotal,
+    /// Milliseconds since it came up.
+    pub uptime: u64,
+    /// Of the program.
+    pub version: String,
+    /// What its owner should know, in whole sentences. Empty when all is well.
+    pub problems: Vec<String>,
+}
+
+/// What a node does in its net.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It is registered at a home.
+    Ordinary,
+    /// It also indexes for its children.
+    Supernode,
+}
+
+/// A supernode to which the node is, or may soon be, attached.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// Which.
+    pub node_id: AsText<NodeId>,
+    /// Where.
+    pub address: Option<SocketAddr>,
+    /// The way there and back.
+    pub rtt_ms: Option<f64>,
+}
+
+/// How much is shared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedTotal {
+    /// Files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A supernode that the node knows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Supernode {
+    /// Which.
+    pub node_id: AsText<NodeId>,
+    /// Where it is reached, best first.
+    pub addresses: Vec<SocketAddr>,
+    /// How many nodes are registered there.
+    pub children: Option<u32>,
+    /// How many it takes.
+    pub capacity: Option<u32>,
+    /// The way there and back.
+    pub rtt_ms: Option<f64>,
+    /// Whether it is this node's home.
+    pub home: bool,
+}
+
+/// What `nearmesh up` says when the node is ready.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ready {
+    /// The node.
+    pub node_id: AsText<NodeId>,
+    /// Whose it is.
+    pub user: UserAddress,
+    /// The UDP port that it has.
+    pub listen: SocketAddr,
+    /// Where it takes orders.
+    pub control_socket: PathBuf,
+    /// Where it is registered, if it has found a home yet.
+    pub home: Option<Attachment>,
+}
+
+impl Role {
+    /// The words for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ordinary => "ordinary node",
+            Self::Supernode => "supernode",
+        }
+    }
+}
