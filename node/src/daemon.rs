@@ -1,17 +1,44 @@
-//! The seam between the command line and the running node.
+//! The running node, and what the command line may ask of it.
 //!
-//! `cli` calls these three and nothing else here; whoever builds the node puts it behind them.
+//! One process is one node: one UDP port, one profile. What runs in it:
+//! - the overlay task ([`overlay`]), which alone owns the protocol machines of `proto`;
+//! - a task for each link ([`links`]) and each stream that a peer opens ([`accept`]);
+//! - a task for each download ([`downloads`]); a thread that scans and hashes shared folders;
+//! - the control API ([`api`]) on the profile's socket.
+//!
+//! They share one [`node::Node`]. Nothing here decides what the protocol means: that is in `proto`.
+
+mod accept;
+mod addresses;
+mod admission;
+mod api;
+mod asking;
+mod clock;
+mod connections;
+mod downloads;
+mod events;
+mod files;
+mod gifts;
+mod host_cache;
+mod links;
+mod node;
+mod overlay;
+mod people;
+mod search;
+mod sharing;
+mod start;
+mod status;
 
 use std::pin::Pin;
 
-use nearmesh_common::{NetName, UserName};
-use thiserror::Error;
-
 use crate::{
     config::Settings,
-    control::api::{ApiError, Membership, Ready},
-    profile::{Profile, ProfileLock},
+    control::api::Ready,
+    profile::ProfileLock,
 };
+
+pub use admission::{create_net, join_net};
+pub use start::{UpError, run};
 
 /// What `up` hands over.
 pub struct UpOptions {
@@ -23,51 +50,4 @@ pub struct UpOptions {
     pub ready: Box<dyn FnOnce(&Ready) + Send>,
     /// Comes true when the node should end: a signal. `NodeApi::stop` is the other way.
     pub interrupted: Pin<Box<dyn Future<Output = ()> + Send>>,
-}
-
-/// Why the node did not run, or not to its end.
-#[derive(Debug, Error)]
-pub enum UpError {
-    /// There is no node behind the seam.
-    #[error("this program was built without its node")]
-    Missing,
-}
-
-impl From<UpError> for ApiError {
-    fn from(error: UpError) -> Self {
-        ApiError::failed(error.to_string())
-    }
-}
-
-/// Runs the node until it is stopped.
-///
-/// # Errors
-/// As [`UpError`] tells.
-pub async fn run(_profile: Profile, _options: UpOptions) -> Result<(), UpError> {
-    Err(UpError::Missing)
-}
-
-/// Makes a net and this profile its authority and first member.
-///
-/// # Errors
-/// If the profile is in a net already, or cannot be written.
-pub async fn create_net(
-    _profile: &Profile,
-    _net: NetName,
-    _user: UserName,
-    _open: bool,
-) -> Result<Membership, ApiError> {
-    Err(UpError::Missing.into())
-}
-
-/// Makes this profile a member of the ticket's net. `user` is for tickets that leave the name open.
-///
-/// # Errors
-/// If the ticket makes no sense, the authority refuses or cannot be reached, or the profile is in a net already.
-pub async fn join_net(
-    _profile: &Profile,
-    _ticket: &str,
-    _user: Option<UserName>,
-) -> Result<Membership, ApiError> {
-    Err(UpError::Missing.into())
 }

@@ -151,6 +151,25 @@ impl Links {
         self.table.iter().map(|link| (*link.key(), link.connection.clone())).collect()
     }
 
+    /// The round trip of the link to `node`, as the transport measures it.
+    pub fn rtt(&self, node: NodeId) -> Option<Duration> {
+        self.table.get(&node).map(|link| link.connection.rtt())
+    }
+
+    /// Ends every link once what waits for its peer has been written and acknowledged.
+    pub async fn flush(&self) {
+        let links: Vec<Link> = {
+            let peers: Vec<NodeId> = self.table.iter().map(|link| *link.key()).collect();
+            peers.into_iter().filter_map(|peer| self.table.remove(&peer)).map(|(_, link)| link).collect()
+        };
+        for mut link in links {
+            drop(std::mem::replace(&mut link.outbox, mpsc::channel(1).0));
+            if let Some(writer) = link.writer.take() {
+                let _ = writer.await;
+            }
+        }
+    }
+
     async fn admit(
         self: &Arc<Self>,
         signer: Signer,

@@ -14,7 +14,7 @@ use nearmesh_common::{
     wire::NodeAddress,
 };
 use nearmesh_relay::io::endpoint::Endpoint;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tracing::{debug, warn};
 
 use super::{
@@ -29,7 +29,7 @@ use super::{
     search::LastResults,
 };
 use crate::{
-    authority::Authority, config::Settings, profile::Profile, shares::Shares, transfer::UploadSlots,
+    authority::Authority, config::Settings, profile::Profile, shares::{ShareEvent, Shares}, transfer::UploadSlots,
 };
 
 /// Everything a running node has.
@@ -62,6 +62,8 @@ pub struct Node {
     pub commands: mpsc::Sender<Command>,
     /// What a user may see of the overlay.
     pub overlay: watch::Receiver<Overlay>,
+    /// How scans of shared folders go.
+    pub share_events: broadcast::Sender<ShareEvent>,
     /// Shared files.
     pub shares: Arc<Shares>,
     /// Uploads under way.

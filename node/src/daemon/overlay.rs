@@ -78,8 +78,6 @@ pub struct Overlay {
     pub children: usize,
     /// Supernodes known, itself included.
     pub supernodes: Vec<KnownSupernode>,
-    /// What the home holds of our journal.
-    pub registered: JournalMark,
 }
 
 /// A supernode, as far as this node knows it.
@@ -110,6 +108,34 @@ pub struct OverlayTask {
 }
 
 impl OverlayTask {
+    /// The task, with what it knows of the net at first.
+    pub fn new(
+        node: Arc<Node>,
+        feedback: mpsc::Sender<client::Input>,
+        view: watch::Sender<Overlay>,
+        known: Vec<Candidate>,
+    ) -> Self {
+        let config = client::Config {
+            addresses: node.addresses(),
+            journal: node.shares.mark(),
+            serving: false,
+        };
+        let keyring = Arc::clone(&node.keyring) as Arc<dyn Keyring>;
+        let mut client = Client::new(config, keyring, rand::random(), now());
+        client.handle(client::Input::Candidates(known), now());
+        Self {
+            node,
+            client,
+            supernode: None,
+            linked: BTreeMap::new(),
+            wanted: BTreeSet::new(),
+            asking: BTreeMap::new(),
+            feedback,
+            view,
+            started: Instant::now(),
+        }
+    }
+
     /// Runs until told to leave, or until nobody can tell it anything any more.
     pub async fn run(
         mut self,
@@ -117,7 +143,7 @@ impl OverlayTask {
         mut commands: mpsc::Receiver<Command>,
         mut feedback: mpsc::Receiver<client::Input>,
     ) {
-        let mut journal = self.node.shares.journal();
+        let mut journal = self.node.shares.watch_mark();
         let mut tick = tokio::time::interval(TICK);
         loop {
             self.carry_out();
@@ -255,7 +281,7 @@ impl OverlayTask {
 
     /// Until supernodes elect themselves, an `auto` node serves only where the net would otherwise have nobody.
     fn should_be_the_first_supernode(&self) -> bool {
-        self.node.promote == Promote::Auto
+        self.node.settings.promote == Promote::Auto
             && self.node.authority.is_some()
             && self.client.home().is_none()
             && self.started.elapsed() >= FIRST_SUPERNODE_AFTER
@@ -425,11 +451,49 @@ impl OverlayTask {
         self.publish();
     }
 
+    /// Shows the overlay as it stands.
+    fn publish(&self) {
+        let supernodes = match &self.supernode {
+            Some(machine) => machine.members().map(|record| self.known(record)).collect(),
+            None => self.client.candidates().into_iter().map(KnownSupernode::from).collect(),
+        };
+        self.view.send_replace(Overlay {
+            home: self.client.home(),
+            standby: self.client.standby(),
+            serving: self.supernode.is_some(),
+            children: self.supernode.as_ref().map_or(0, Supernode::children),
+            supernodes,
+        });
+    }
+
+    fn known(&self, record: &SupernodeRecord) -> KnownSupernode {
+        let candidates = self.client.candidates();
+        let candidate = candidates.iter().find(|candidate| candidate.address.node == record.node);
+        KnownSupernode {
+            address: NodeAddress { node: record.node, addresses: record.addresses.clone() },
+            load: Some((record.children, record.capacity)),
+            rtt: match record.node == self.node.id {
+                true => Some(Duration::ZERO),
+                false => self.node.links.rtt(record.node).or(candidate.and_then(|candidate| candidate.rtt)),
+            },
+        }
+    }
+
     /// Tells the home, the children and the other supernodes that this node leaves.
     fn leave(&mut self) {
         self.client.handle(client::Input::Leave, now());
         self.carry_out();
         self.to_supernode(supernode::Input::StepDown);
         self.carry_out();
+    }
+}
+
+impl From<Candidate> for KnownSupernode {
+    fn from(candidate: Candidate) -> Self {
+        Self {
+            address: candidate.address,
+            load: candidate.load.map(|load| (load.children, load.capacity)),
+            rtt: candidate.rtt,
+        }
     }
 }
