@@ -23,7 +23,7 @@ pub trait Content: Serialize + DeserializeOwned {
 }
 
 /// A `T` as it travels: encoded, with its signer's certificate and signature. Believe nothing of it before
-/// [`Keyring::verify`].
+/// `Keyring::verify`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct Signed<T> {

@@ -7,37 +7,37 @@ const EXTENSIONS: [(Kind, &[&str]); 5] = [
     (
         Kind::Audio,
         &[
-            "aac", "aif", "aiff", "alac", "amr", "ape", "au", "flac", "m4a", "m4b", "mid", "midi", "mka", "mp2",
-            "mp3", "mpc", "oga", "ogg", "opus", "ra", "spx", "wav", "wma", "wv",
+            "aac", "aif", "aiff", "alac", "amr", "ape", "au", "flac", "m4a", "m4b", "mid", "midi", "mka",
+            "mp2", "mp3", "mpc", "oga", "ogg", "opus", "ra", "spx", "wav", "wma", "wv",
         ],
     ),
     (
         Kind::Video,
         &[
-            "3gp", "asf", "avi", "divx", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "ogm", "ogv",
-            "rm", "rmvb", "vob", "webm", "wmv",
+            "3gp", "asf", "avi", "divx", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "ogm",
+            "ogv", "rm", "rmvb", "vob", "webm", "wmv",
         ],
     ),
     (
         Kind::Image,
         &[
-            "avif", "bmp", "cr2", "dng", "gif", "heic", "heif", "ico", "jpeg", "jpg", "jxl", "nef", "png", "ppm",
-            "psd", "raw", "svg", "tga", "tif", "tiff", "webp", "xcf",
+            "avif", "bmp", "cr2", "dng", "gif", "heic", "heif", "ico", "jpeg", "jpg", "jxl", "nef", "png",
+            "ppm", "psd", "raw", "svg", "tga", "tif", "tiff", "webp", "xcf",
         ],
     ),
     (
         Kind::Document,
         &[
-            "azw3", "bib", "cbr", "cbz", "csv", "djvu", "doc", "docx", "epub", "htm", "html", "json", "log", "md",
-            "mobi", "odp", "ods", "odt", "pdf", "ppt", "pptx", "ps", "rst", "rtf", "tex", "toml", "tsv", "txt",
-            "xls", "xlsx", "xml", "yaml", "yml",
+            "azw3", "bib", "cbr", "cbz", "csv", "djvu", "doc", "docx", "epub", "htm", "html", "json", "log",
+            "md", "mobi", "odp", "ods", "odt", "pdf", "ppt", "pptx", "ps", "rst", "rtf", "tex", "toml",
+            "tsv", "txt", "xls", "xlsx", "xml", "yaml", "yml",
         ],
     ),
     (
         Kind::Archive,
         &[
-            "7z", "apk", "br", "bz2", "cab", "cpio", "deb", "dmg", "gz", "img", "iso", "jar", "lz", "lz4", "lzma",
-            "rar", "rpm", "tar", "tbz2", "tgz", "txz", "xz", "zip", "zst",
+            "7z", "apk", "br", "bz2", "cab", "cpio", "deb", "dmg", "gz", "img", "iso", "jar", "lz", "lz4",
+            "lzma", "rar", "rpm", "tar", "tbz2", "tgz", "txz", "xz", "zip", "zst",
         ],
     ),
 ];
@@ -49,7 +49,10 @@ pub fn kind_of(name: &str) -> Kind {
         return Kind::Other;
     }
     let is_it = |known: &&str| known.eq_ignore_ascii_case(extension);
-    EXTENSIONS.iter().find(|(_, known)| known.iter().any(|it| is_it(&it))).map_or(Kind::Other, |(kind, _)| *kind)
+    EXTENSIONS
+        .iter()
+        .find(|(_, known)| known.iter().any(|it| is_it(&it)))
+        .map_or(Kind::Other, |(kind, _)| *kind)
 }
 
 #[cfg(test)]

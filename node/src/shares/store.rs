@@ -68,13 +68,17 @@ pub enum OpenError {
     #[error("open the shared files: another node runs on this profile")]
     InUse,
     /// A later program wrote it.
-    #[error("open the shared files: {DATABASE_NAME} was written by another version of the program (format {0})")]
+    #[error(
+        "open the shared files: {DATABASE_NAME} was written by another version of the program (format {0})"
+    )]
     Format(u64),
     /// The disk says no.
     #[error("open the shared files: {0}")]
     Io(#[from] io::Error),
     /// The database is damaged, or the disk says no.
-    #[error("open the shared files: {0}; if {DATABASE_NAME} is damaged, delete it and share the folders again")]
+    #[error(
+        "open the shared files: {0}; if {DATABASE_NAME} is damaged, delete it and share the folders again"
+    )]
     Database(#[from] redb::Error),
 }
 
@@ -265,7 +269,10 @@ impl Store {
         failure.map_or(Ok(batch), |error| Err(error.into()))
     }
 
-    fn write<T>(&self, edit: impl FnOnce(&mut Writer<'_>) -> Result<T, redb::Error>) -> Result<T, StoreError> {
+    fn write<T>(
+        &self,
+        edit: impl FnOnce(&mut Writer<'_>) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
         let mut state = self.lock();
         match writer::commit(&self.database, &mut state, edit) {
             Ok((value, unused)) => {
@@ -367,14 +374,19 @@ impl Reader {
         }
         for entry in files.range::<&[u8]>(&first[..]..).map_err(redb::Error::from)? {
             let (path, row) = entry.map_err(redb::Error::from)?;
-            if !path.value().starts_with(&first) || show(path_of(path.value()), decode(row.value())?).is_break() {
+            if !path.value().starts_with(&first)
+                || show(path_of(path.value()), decode(row.value())?).is_break()
+            {
                 break;
             }
         }
         Ok(())
     }
 
-    fn numbered(&self, number: FileNumber) -> Result<Option<nearmesh_common::wire::file::FileEntry>, redb::Error> {
+    fn numbered(
+        &self,
+        number: FileNumber,
+    ) -> Result<Option<nearmesh_common::wire::file::FileEntry>, redb::Error> {
         let Some(path) = self.0.open_table(NUMBERS)?.get(number.0)? else { return Ok(None) };
         Ok(self.get(path.value())?.map(|row| row.entry(path.value())))
     }
