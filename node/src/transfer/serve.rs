@@ -66,7 +66,8 @@ pub async fn serve_ranges(
     let Some(file) = store.locate(&request.hash) else {
         return refuse(send, Unavailable::NotShared).await;
     };
-    let available = vec![ByteRange { start: 0, end: file.size }];
+    let mut available = vec![ByteRange { start: 0, end: file.size }];
+    available.retain(|range| range.start < range.end);
     let reply = RangesReply::Content { size: file.size, available: available.clone() };
     let wanted = intersection(&request.ranges, &available);
     // A peer that guessed the size wrong asks for more than there is; what is left must keep the rules.

@@ -68,15 +68,15 @@ pub(super) async fn fetch_from(
 
 /// Fetches the piece with the last byte. Needs a second question if nobody told the right size before.
 async fn prove_size(connection: &Connection, job: &Arc<Job>) -> Result<Arc<Part>, Stop> {
-    let guess = job.size_hint.unwrap_or(1).clamp(1, MAX_CONTENT_BYTES);
-    let mut answer = ask(connection, job.hash, up_to_group(last_piece(guess))).await?;
+    let guess = job.size_hint.map(|size| up_to_group(last_piece(size.clamp(1, MAX_CONTENT_BYTES))));
+    let mut answer = ask(connection, job.hash, guess).await?;
     let size = answer.size;
     if size == 0 || size > MAX_CONTENT_BYTES {
         return Err(Fault::WrongSize.into());
     }
     let piece = last_piece(size);
     if answer.following != [piece] {
-        answer = ask(connection, job.hash, piece).await?;
+        answer = ask(connection, job.hash, Some(piece)).await?;
     }
     if answer.size != size {
         return Err(Fault::WrongSize.into());
@@ -125,7 +125,7 @@ async fn fetch_in_turn(
 ) -> Result<(), Stop> {
     let next = || pieces.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     while let Some(piece) = next() {
-        let answer = ask(&connection, job.hash, piece).await?;
+        let answer = ask(&connection, job.hash, Some(piece)).await?;
         if answer.size != part.size() {
             return Err(Fault::WrongSize.into());
         }
@@ -134,16 +134,17 @@ async fn fetch_in_turn(
     Ok(())
 }
 
-async fn ask(connection: &Connection, hash: ContentHash, range: ByteRange) -> Result<Answer, Fault> {
+/// Asks for a range, or only for what the source has.
+async fn ask(connection: &Connection, hash: ContentHash, range: Option<ByteRange>) -> Result<Answer, Fault> {
     let lost = |error: quinn::ConnectionError| Fault::Lost(error.to_string());
     let (mut send, mut stream) = connection.open_bi().await.map_err(lost)?;
-    let question = Open::Ranges(RangesRequest { hash, ranges: vec![range] });
+    let question = Open::Ranges(RangesRequest { hash, ranges: range.into_iter().collect() });
     // A peer that stops this half has still answered on the other.
     let _ = frame::write_frame(&mut send, &question).await;
     let _ = send.finish();
     match frame::read_frame(&mut stream, MAX_OPEN_FRAME).await {
         Ok(RangesReply::Content { size, available }) if are_well_formed(&available, size) => {
-            let wanted = intersection(&[range], &[ByteRange { start: 0, end: size }]);
+            let wanted = intersection(range.as_slice(), &[ByteRange { start: 0, end: size }]);
             Ok(Answer { size, following: intersection(&wanted, &available), stream })
         }
         Ok(RangesReply::Unavailable(reason)) => Err(Fault::Unavailable(reason)),
