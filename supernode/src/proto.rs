@@ -107,3 +107,16 @@ pub enum CloseReason {
     /// The link serves nothing any more.
     Unneeded,
 }
+/// x
+pub struct Supernode;
+/// x
+pub struct Config { /** x */ pub capacity: u32 }
+#[allow(missing_docs, unused_variables)]
+impl Supernode {
+    pub fn new(config: Config, keyring: std::sync::Arc<dyn nearmesh_common::signed::Keyring>, addresses: Vec<SocketAddr>, seed: [u8; 32], now: nearmesh_common::Now) -> Self { unimplemented!() }
+    pub fn handle(&mut self, input: Input, now: nearmesh_common::Now) { }
+    pub fn poll_output(&mut self) -> Option<Output> { None }
+    pub fn poll_timeout(&self) -> Option<std::time::Instant> { None }
+    pub fn children(&self) -> usize { 0 }
+    pub fn members(&self) -> impl Iterator<Item = &nearmesh_common::supernode_record::SupernodeRecord> { [].into_iter() }
+}

@@ -1,6 +1,6 @@
 //! Downloads: what was asked for, how far each is, and that none is forgotten.
 //!
-//! A download is written down in `<profile>/downloads/` before it begins, so that a node that was killed goes on with it when
+//! A download is written down in `<profile>/transfers/` before it begins, so that a node that was killed goes on with it when
 //! it is up again. It runs until it is done, given up, or fails for a reason that waiting does not mend; while nobody online has the
 //! content it waits and looks again.
 
@@ -153,7 +153,7 @@ impl Node {
     /// # Errors
     /// If nobody online shares it, or the request makes no sense.
     pub async fn start_download(self: &Arc<Self>, request: GetRequest) -> Result<DownloadId, ApiError> {
-        let directory = request.directory.unwrap_or_else(|| self.profile.downloads_folder());
+        let directory = request.directory.unwrap_or_else(|| self.settings.downloads.clone());
         let remembered = self.remembered(request.wanted.0)?;
         let hash = match (&remembered, request.wanted.0) {
             (Some(found), _) => found.hash,

@@ -20,7 +20,7 @@ use nearmesh_common::{
     wire::{LinkMessage, NodeAddress, Open},
 };
 use nearmesh_supernode::proto::Peer;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 use tracing::debug;
 
 use super::connections::{CloseCode, ConnectError, Connections, Lease};
@@ -76,6 +76,7 @@ struct Link {
     connection: quinn::Connection,
     dialled: bool,
     since: Instant,
+    writer: Option<JoinHandle<()>>,
     /// Keeps a connection that we opened alive.
     _lease: Option<Lease>,
 }
@@ -187,6 +188,7 @@ impl Links {
             connection: connection.clone(),
             dialled: lease.is_some(),
             since: Instant::now(),
+            writer: Some(tokio::spawn(write_messages(send, waiting))),
             _lease: lease,
         };
         let replaced = match self.table.entry(node) {
@@ -211,7 +213,6 @@ impl Links {
         if self.events.send(LinkEvent::Up { id, peer }).await.is_err() {
             return;
         }
-        tokio::spawn(write_messages(send, waiting));
         tokio::spawn(Arc::clone(self).read_messages(id, node, connection, receive));
     }
 
@@ -272,5 +273,7 @@ async fn write_messages(mut send: quinn::SendStream, mut waiting: mpsc::Receiver
             return;
         }
     }
-    let _ = send.finish();
+    if send.finish().is_ok() {
+        let _ = send.stopped().await;
+    }
 }

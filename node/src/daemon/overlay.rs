@@ -9,18 +9,17 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use nearmesh_common::{
-    NodeId, Now, UnixMillis,
+    NodeId,
     signed::Keyring,
     supernode_record::SupernodeRecord,
     wire::{
         LinkMessage, NodeAddress,
         file::JournalMark,
-        home::{RequestId, ToChild, ToHome},
-        mesh::Mesh,
+        home::{Refusal, RequestId, ToChild, ToHome},
     },
 };
 use nearmesh_supernode::proto::{self as supernode, CloseReason, Peer, Supernode};
@@ -28,12 +27,13 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::sleep_until,
 };
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
-use super::{connections::CloseCode, links::{LinkEvent, LinkId}, node::Node};
+use super::{clock::now, connections::CloseCode, host_cache, links::{LinkEvent, LinkId}, node::Node};
 use crate::{
     config::Promote,
     proto::{self as client, Candidate, Client, Event, Home, Question},
+    shares::Batch,
 };
 
 /// How often round trips are read from the transport and the published view is renewed.
@@ -323,11 +323,19 @@ impl OverlayTask {
             }
             client::Output::Probe(peer) => self.probe(peer),
             client::Output::ReadJournal { after, limit } => {
-                let (upto, changes) = self.node.shares.changes_after(after, limit);
-                self.client.handle(client::Input::Changes { after, upto, changes }, now());
+                self.read_journal(after, limit);
             }
             client::Output::Event(event) => self.on_event(event),
             client::Output::OfferedCrl(der) => self.consider_crl(&der),
+        }
+    }
+
+    fn read_journal(&mut self, after: JournalMark, limit: usize) {
+        match self.node.shares.changes_after(after, limit) {
+            Ok(Batch { after, upto, changes }) => {
+                self.client.handle(client::Input::Changes { after, upto, changes }, now());
+            }
+            Err(error) => warn!("failed to {error}: the shared files are not registered"),
         }
     }
 
@@ -363,12 +371,21 @@ impl OverlayTask {
                 }
                 self.publish();
             }
-            Event::HostCache(candidates) => self.node.save_host_cache(candidates),
+            Event::HostCache(candidates) => self.save_host_cache(candidates),
             Event::Hits { id, .. } => self.deliver(id, event, false),
             Event::SearchDone { id, .. } | Event::Found { id, .. } | Event::Failed { id, .. } => {
                 self.deliver(id, event, true);
             }
         }
+    }
+
+    fn save_host_cache(&self, candidates: Vec<Candidate>) {
+        let path = self.node.profile.host_cache();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = host_cache::save(&path, candidates) {
+                warn!(%error, "the host cache was not written down");
+            }
+        });
     }
 
     /// Hands an answer to whoever asked. One that has gone, or does not keep up, has lost interest.
@@ -429,7 +446,7 @@ impl OverlayTask {
     pub fn promote(&mut self) {
         let addresses = self.node.addresses();
         let mut machine = Supernode::new(
-            self.node.supernode_config(),
+            supernode::Config { capacity: self.node.settings.capacity },
             Arc::clone(&self.node.keyring) as Arc<dyn Keyring>,
             addresses.clone(),
             rand::random(),
