@@ -7,6 +7,7 @@
 //! on the caller's thread.
 //!
 //! Invariant: no file of a profile directory is ever shared or located (see [`walk`]).
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "io: it looks at disks and clocks")]
 
 pub mod journal;
 pub mod kind;
@@ -167,6 +168,7 @@ impl Shares {
             events,
             watch: Watch::new(Arc::clone(&queue), guard.clone()),
             unwatched: Arc::clone(&unwatched),
+            behind: false,
         };
         queue.scan_everything();
         let worker = thread::Builder::new().name("shares".to_owned()).spawn(move || worker.run())?;

@@ -7,6 +7,7 @@
 //! forgets what it has and is given all live files.
 //!
 //! Invariant: within an epoch no number names two files, because a number stays in the journal until the epoch ends.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::{collections::BTreeMap, ops::Bound};
 

@@ -49,10 +49,7 @@ pub fn kind_of(name: &str) -> Kind {
         return Kind::Other;
     }
     let is_it = |known: &&str| known.eq_ignore_ascii_case(extension);
-    EXTENSIONS
-        .iter()
-        .find(|(_, known)| known.iter().any(|it| is_it(&it)))
-        .map_or(Kind::Other, |(kind, _)| *kind)
+    EXTENSIONS.iter().find(|(_, known)| known.iter().any(is_it)).map_or(Kind::Other, |(kind, _)| *kind)
 }
 
 #[cfg(test)]

@@ -55,6 +55,13 @@ pub enum ScanError {
     Store(#[from] StoreError),
 }
 
+/// Why a file has no hash now.
+enum Miss {
+    Changed,
+    Stopped,
+    Failed(String),
+}
+
 /// Scans. Blocking: it has a thread of its own.
 pub struct Scanner {
     /// Where to keep what is found.
@@ -198,11 +205,11 @@ impl Scanner {
                 Ok(content) if Stamp::read(path) == Some(stamp) => {
                     return Ok(Edit::Put { path: path.to_owned(), stamp, content });
                 }
-                Ok(_) | Err(HashError::Changed) => {}
-                Err(HashError::Stopped) => return Err(ScanError::Stopped),
+                Ok(_) | Err(Miss::Changed) => {}
+                Err(Miss::Stopped) => return Err(ScanError::Stopped),
                 Err(_) if Stamp::read(path).is_none() => {}
-                Err(error) => {
-                    progress.problem(path, format!("failed to {error}"));
+                Err(Miss::Failed(why)) => {
+                    progress.problem(path, format!("failed to {why}"));
                     return Ok(Edit::Gone(path.to_owned()));
                 }
             }
@@ -214,16 +221,17 @@ impl Scanner {
         Ok(Edit::Gone(path.to_owned()))
     }
 
-    fn hash_once(&self, path: &Path, stamp: Stamp, progress: &mut Progress) -> Result<Content, HashError> {
+    fn hash_once(&self, path: &Path, stamp: Stamp, progress: &mut Progress) -> Result<Content, Miss> {
         let hashed = hash_file(path, &mut |done| {
             progress.hashing(path, done.min(stamp.size));
             !self.stop.load(Ordering::Relaxed) && self.store.root_of(path).is_some()
         })?;
         self.hashed.fetch_add(hashed.size, Ordering::Relaxed);
         if hashed.size != stamp.size {
-            return Err(HashError::Changed);
+            return Err(Miss::Changed);
         }
-        hashed.store_outboard(self.store.outboards())?;
+        let kept = hashed.store_outboard(self.store.outboards());
+        kept.map_err(|error| Miss::Failed(format!("keep its hash tree: {error}")))?;
         let kind = kind_of(&name_of(path.as_os_str().as_bytes()));
         let tags = if kind == Kind::Audio { read_tags(path) } else { None };
         Ok(Content { hash: hashed.hash, kind, tags })
@@ -250,5 +258,15 @@ impl Found {
             self.fresh.push((path, stamp));
         }
         Ok(())
+    }
+}
+
+impl From<HashError> for Miss {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Changed => Self::Changed,
+            HashError::Stopped => Self::Stopped,
+            HashError::Read(_) | HashError::NotAFile => Self::Failed(error.to_string()),
+        }
     }
 }

@@ -382,6 +382,22 @@ async fn a_file_that_cannot_be_hashed_is_reported_and_the_others_are_shared() {
 }
 
 #[tokio::test]
+async fn a_file_whose_outboard_cannot_be_kept_is_reported_and_the_others_are_shared() {
+    let folder = folder_with(&[("large", &[7; 50_000]), ("small", b"needs none")]);
+    let mut alice = Alice::starts();
+    fs::remove_dir(alice.profile.path().join("outboards")).unwrap();
+    let summary = alice.shares(folder.path()).await;
+    assert_eq!((summary.files, summary.problems), (1, 1));
+    loop {
+        if let ShareEvent::Problem { path, why } = alice.events.recv().await.unwrap() {
+            assert_eq!(path.file_name(), Some(OsStr::new("large")));
+            assert!(why.starts_with("failed to keep its hash tree"), "{why}");
+            break;
+        }
+    }
+}
+
+#[tokio::test]
 async fn removing_a_share_deletes_the_outboards_that_nothing_else_uses() {
     let (common, own) = (vec![1; 50_000], vec![2; 50_000]);
     let first = folder_with(&[("common", &common), ("own", &own)]);

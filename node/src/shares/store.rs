@@ -6,36 +6,37 @@
 //!
 //! Invariant: a file is in the store only while a shared folder holds it.
 
+mod reader;
 mod writer;
 
 use std::{
-    ffi::OsStr,
     fs::{self, DirBuilder, OpenOptions},
     io,
     ops::ControlFlow,
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{DirBuilderExt, OpenOptionsExt},
-    },
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use nearmesh_common::{
-    ContentHash, codec,
+    ContentHash,
     wire::file::{FileNumber, JournalMark, MAX_BATCH},
 };
 use redb::{
-    Database, MultimapTableDefinition, ReadTransaction, ReadableDatabase, ReadableTable,
-    ReadableTableMetadata, TableDefinition,
+    Database, MultimapTableDefinition, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    TableDefinition,
 };
 use thiserror::Error;
 use tokio::sync::watch;
 
-use self::writer::Writer;
+pub use self::reader::Reader;
+use self::{
+    reader::{decode, path_of},
+    writer::Writer,
+};
 use super::{
     journal::{Batch, Journal},
-    row::{Content, Row, Stamp},
+    row::{Content, Stamp},
 };
 use crate::content::outboard_path;
 
@@ -45,8 +46,6 @@ pub const MAX_FILES: u64 = 250_000;
 pub const MAX_ROOTS: usize = 256;
 /// The database's cache, in bytes: an idle node is to stay small, and the kernel caches the file anyway.
 const CACHE_BYTES: usize = 2 * 1024 * 1024;
-/// Most copies of one content that are looked at (guess).
-const MAX_COPIES: usize = 16;
 /// Which form the tables have.
 const FORMAT: u64 = 1;
 /// The database's name in the profile. A folder that holds such a file is the profile of a node.
@@ -197,7 +196,7 @@ impl Store {
     /// # Errors
     /// If the disk fails.
     pub fn reader(&self) -> Result<Reader, StoreError> {
-        Ok(Reader(self.database.begin_read().map_err(redb::Error::from)?))
+        Ok(Reader::new(self.database.begin_read().map_err(redb::Error::from)?))
     }
 
     /// Shares a folder or single file; those in `absorbed` are part of it from now on.
@@ -315,87 +314,6 @@ impl Store {
     }
 }
 
-/// The store as it was at one moment.
-pub struct Reader(ReadTransaction);
-
-impl Reader {
-    /// What is kept of the file at `path`.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn row(&self, path: &Path) -> Result<Option<Row>, StoreError> {
-        Ok(self.get(bytes_of(path))?)
-    }
-
-    /// The file that had this stamp, wherever it was: a file that was renamed needs no hashing.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn stamped(&self, stamp: &Stamp) -> Result<Option<Row>, StoreError> {
-        let inodes = self.0.open_table(INODES).map_err(redb::Error::from)?;
-        let Some(path) = inodes.get(stamp.inode).map_err(redb::Error::from)? else { return Ok(None) };
-        Ok(self.get(path.value())?.filter(|row| row.stamp == *stamp))
-    }
-
-    /// The files with this content, a bounded number of them.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn with_content(&self, hash: &ContentHash) -> Result<Vec<(PathBuf, Stamp)>, StoreError> {
-        let hashes = self.0.open_multimap_table(HASHES).map_err(redb::Error::from)?;
-        let mut found = Vec::new();
-        for path in hashes.get(&hash.0).map_err(redb::Error::from)?.take(MAX_COPIES) {
-            let path = path.map_err(redb::Error::from)?;
-            if let Some(row) = self.get(path.value())? {
-                found.push((path_of(path.value()), row.stamp));
-            }
-        }
-        Ok(found)
-    }
-
-    /// Shows every file at or under `start`, until told to stop.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn each_under(
-        &self,
-        start: &Path,
-        mut show: impl FnMut(PathBuf, Row) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        let files = self.0.open_table(FILES).map_err(redb::Error::from)?;
-        if let Some(row) = self.get(bytes_of(start))?
-            && show(start.to_owned(), row).is_break()
-        {
-            return Ok(());
-        }
-        let mut first = bytes_of(start).to_owned();
-        if first.last() != Some(&b'/') {
-            first.push(b'/');
-        }
-        for entry in files.range::<&[u8]>(&first[..]..).map_err(redb::Error::from)? {
-            let (path, row) = entry.map_err(redb::Error::from)?;
-            if !path.value().starts_with(&first)
-                || show(path_of(path.value()), decode(row.value())?).is_break()
-            {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn numbered(
-        &self,
-        number: FileNumber,
-    ) -> Result<Option<nearmesh_common::wire::file::FileEntry>, redb::Error> {
-        let Some(path) = self.0.open_table(NUMBERS)?.get(number.0)? else { return Ok(None) };
-        Ok(self.get(path.value())?.map(|row| row.entry(path.value())))
-    }
-
-    fn get(&self, path: &[u8]) -> Result<Option<Row>, redb::Error> {
-        self.0.open_table(FILES)?.get(path)?.map(|row| decode(row.value())).transpose()
-    }
-}
-
 fn prepare(database: &Database) -> Result<(), OpenError> {
     let format = prepare_tables(database)?;
     if format == FORMAT { Ok(()) } else { Err(OpenError::Format(format)) }
@@ -451,18 +369,6 @@ fn load(database: &Database) -> Result<State, redb::Error> {
         roots.push(path_of(root?.0.value()));
     }
     Ok(State { journal: Journal::restore(mark, live, gone), roots, totals })
-}
-
-fn decode(bytes: &[u8]) -> Result<Row, redb::Error> {
-    codec::decode(bytes).map_err(|error| redb::Error::Corrupted(format!("a file's row: {error}")))
-}
-
-fn path_of(bytes: &[u8]) -> PathBuf {
-    OsStr::from_bytes(bytes).into()
-}
-
-fn bytes_of(path: &Path) -> &[u8] {
-    path.as_os_str().as_bytes()
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub struct Worker {
     pub watch: Watch,
     /// Where it says which folders it cannot watch.
     pub unwatched: Unwatched,
+    /// Whether the store did not take something: a later scan makes up for it.
+    pub behind: bool,
 }
 
 impl Worker {
@@ -39,16 +41,19 @@ impl Worker {
         let mut rescan_at = Instant::now() + RESCAN_EVERY;
         loop {
             let patience = rescan_at.saturating_duration_since(Instant::now());
-            let patience = (!self.watch.failing().is_empty()).then_some(patience);
+            let patience = (self.behind || !self.watch.failing().is_empty()).then_some(patience);
             match self.queue.next(|| self.scanner.store.roots(), patience) {
                 Work::Stop => return,
                 Work::Root(root, ticket) => self.scan_root(root, ticket),
                 Work::Touched(paths) => self.scan_touched(&paths),
                 Work::Doubted(hash) => {
                     let outcome = self.scanner.rehash(&hash, &mut self.progress(None));
-                    log_failure(outcome);
+                    self.note(outcome);
                 }
-                Work::Idle if Instant::now() >= rescan_at => self.queue.scan_everything(),
+                Work::Idle if Instant::now() >= rescan_at => {
+                    self.behind = false;
+                    self.queue.scan_everything();
+                }
                 Work::Idle => {}
             }
             if Instant::now() >= rescan_at {
@@ -72,7 +77,10 @@ impl Worker {
         match self.scanner.scan(std::slice::from_ref(&root), &mut progress) {
             Ok(()) => {}
             Err(ScanError::Stopped) => return,
-            Err(ScanError::Store(error)) => progress.problem(&root, format!("failed to {error}")),
+            Err(ScanError::Store(error)) => {
+                progress.problem(&root, format!("failed to {error}"));
+                self.behind = true;
+            }
         }
         if !self.scanner.store.roots().contains(&root) {
             return;
@@ -90,7 +98,7 @@ impl Worker {
 
     fn scan_touched(&mut self, paths: &[PathBuf]) {
         let outcome = self.scanner.scan(paths, &mut self.progress(None));
-        log_failure(outcome);
+        self.note(outcome);
         for root in self.scanner.store.roots() {
             if paths.contains(&root) && root.symlink_metadata().is_err() {
                 self.watch.lost(&root);
@@ -107,11 +115,11 @@ impl Worker {
     fn progress(&self, root: Option<PathBuf>) -> Progress {
         Progress::new(self.events.clone(), root)
     }
-}
 
-fn log_failure(outcome: Result<(), ScanError>) {
-    match outcome {
-        Ok(()) | Err(ScanError::Stopped) => {}
-        Err(ScanError::Store(error)) => tracing::error!("failed to {error}"),
+    fn note(&mut self, outcome: Result<(), ScanError>) {
+        if let Err(ScanError::Store(error)) = outcome {
+            tracing::error!("failed to {error}; trying again within {} s", RESCAN_EVERY.as_secs());
+            self.behind = true;
+        }
     }
 }

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use nearmesh_common::{ContentHash, codec};
 use redb::{Database, MultimapTable, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 
-use super::{FILES, HASHES, INODES, MAX_FILES, META, NUMBERS, ROOTS, State, TOMBSTONES, bytes_of, decode};
+use super::{
+    FILES, HASHES, INODES, MAX_FILES, META, NUMBERS, ROOTS, State, TOMBSTONES,
+    reader::{bytes_of, decode},
+};
 use crate::shares::row::{Content, Row, Stamp};
 
 /// The tables, open for writing, and what follows them in memory.
