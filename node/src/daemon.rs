@@ -17,7 +17,6 @@ mod clock;
 mod connections;
 mod downloads;
 mod events;
-mod files;
 mod gifts;
 mod host_cache;
 mod links;

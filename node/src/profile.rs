@@ -15,6 +15,8 @@ use std::{
 
 use thiserror::Error;
 
+use crate::control::api::ApiError;
+
 pub use socket::{ControlSocket, SocketError};
 
 /// Nobody but the owner.
@@ -54,6 +56,21 @@ pub enum ProfileError {
     /// Another process has it.
     #[error("a node is already running for the profile {0:?}")]
     Locked(PathBuf),
+}
+
+impl From<ProfileError> for ApiError {
+    fn from(error: ProfileError) -> Self {
+        let message = error.to_string();
+        match error {
+            ProfileError::Locked(_) => ApiError::refused(message)
+                .hint("use it as it is, end it with `nearmesh down`, or choose another with `--profile DIR`"),
+            ProfileError::NotAProfile(_) => {
+                ApiError::refused(message).hint("choose a new or empty one with `--profile DIR`")
+            }
+            ProfileError::NoHome => ApiError::failed(message).hint("choose one with `--profile DIR`"),
+            ProfileError::Directory { .. } => ApiError::failed(message),
+        }
+    }
 }
 
 impl Profile {

@@ -3,6 +3,7 @@
 pub mod acceptor;
 pub mod counters;
 pub mod endpoint;
+pub mod newcomer;
 pub mod probe;
 pub mod socket;
 pub mod tls;

@@ -104,15 +104,6 @@ impl From<ConfigError> for Quit {
 
 impl From<ProfileError> for Quit {
     fn from(error: ProfileError) -> Self {
-        let message = error.to_string();
-        Self::Failed(match error {
-            ProfileError::Locked(_) => ApiError::refused(message)
-                .hint("use it as it is, end it with `nearmesh down`, or choose another with `--profile DIR`"),
-            ProfileError::NotAProfile(_) => {
-                ApiError::refused(message).hint("choose a new or empty one with `--profile DIR`")
-            }
-            ProfileError::NoHome => ApiError::failed(message).hint("choose one with `--profile DIR`"),
-            ProfileError::Directory { .. } => ApiError::failed(message),
-        })
+        Self::Failed(error.into())
     }
 }

@@ -1,11 +1,11 @@
 //! Who is in the net: making it, inviting, admitting, revoking.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use nearmesh_common::{
-    NetName, NodeId, UserAddress, UserName,
+    NetName, UserAddress, UserName,
     frame::{MAX_OPEN_FRAME, read_frame, write_frame},
-    identity::{NodeKey, Ticket, enrol_client_config},
+    identity::{LoadKeyError, NodeKey, Ticket, enrol_client_config},
     wire::{NodeAddress, Open, stream::InviteReply},
 };
 use nearmesh_relay::io::newcomer;
@@ -15,18 +15,25 @@ use tracing::{debug, info, warn};
 use super::{
     connections::CloseCode,
     clock::{now, wall},
+    host_cache,
     node::Node,
     overlay::Command,
 };
 use crate::{
     authority::{Authority, InviteError, Policy, RevokeError, TICKET_LIFETIME, Welcome},
     control::api::{ApiError, Invitation, Membership, Revocation},
-    enrol::{self, EnrolError, Member},
+    enrol::{
+        self, Applicant, Caller, EnrolError, Joined, Member,
+        saved::{self, LoadError},
+    },
     profile::Profile,
+    proto::Candidate,
 };
 
 /// How long the authority may take to make a ticket for a peer.
 const INVITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The key of a node that has asked to join and has no certificate yet, in its profile.
+const PENDING_KEY: &str = "joining.key";
 
 /// Makes a net and this profile its authority and first member.
 ///
@@ -43,8 +50,7 @@ pub async fn create_net(profile: &Profile, net: NetName, user: UserName, open: b
         let (_, membership) = Authority::create(&profile.authority(), net, policy, user.clone(), key, wall())
             .map_err(|error| ApiError::failed(format!("the net was not made: {error}")))?;
         let authority = NodeAddress { node: membership.node(), addresses: Vec::new() };
-        let member = Member { membership, authority, authority_user: user, supernodes: Vec::new() };
-        keep(&profile, &member)
+        keep(&profile, &Member { membership, authority, authority_user: user })
     })
     .await
 }
@@ -59,12 +65,32 @@ pub async fn join_net(profile: &Profile, ticket: &str, user: Option<UserName>) -
     profile.create()?;
     let _lock = profile.lock()?;
     refuse_second_net(profile)?;
-    // A key that a lost answer left behind is used again: the authority then knows the node and gives the same answer.
-    let key = enrol::pending_key(&profile.membership())
+    let pending = profile.directory().join(PENDING_KEY);
+    let key = pending_key(&pending)
         .map_err(|error| ApiError::failed(format!("the profile cannot be written: {error}")))?;
-    let member = enrol_at_authority(&ticket, key, &user).await?;
+    let Joined { member, supernodes } = enrol_at_authority(Applicant { ticket, key, user }).await?;
     let profile = profile.clone();
-    blocking(move || keep(&profile, &member)).await
+    blocking(move || {
+        let known = supernodes.into_iter().map(Candidate::new).collect();
+        if let Err(error) = host_cache::save(&profile.host_cache(), known) {
+            warn!(%error, "the supernodes of the net were not written down");
+        }
+        let kept = keep(&profile, &member)?;
+        let _ = std::fs::remove_file(pending);
+        Ok(kept)
+    })
+    .await
+}
+
+/// The key to join with. One that a lost answer left behind is used again: the authority then knows the node, and gives
+/// the same answer although the ticket is used.
+fn pending_key(path: &Path) -> Result<NodeKey, LoadKeyError> {
+    if path.exists() {
+        return NodeKey::load(path);
+    }
+    let key = NodeKey::generate();
+    key.save(path)?;
+    Ok(key)
 }
 
 fn name_to_take(ticket: &Ticket, wished: Option<UserName>) -> Result<UserName, ApiError> {
@@ -80,17 +106,18 @@ fn name_to_take(ticket: &Ticket, wished: Option<UserName>) -> Result<UserName, A
     }
 }
 
-async fn enrol_at_authority(ticket: &Ticket, key: NodeKey, user: &UserName) -> Result<Member, ApiError> {
+async fn enrol_at_authority(applicant: Applicant) -> Result<Joined, ApiError> {
+    let ticket = &applicant.ticket;
     let tls = enrol_client_config(&ticket.trust()).map_err(|error| ApiError::failed(error.to_string()))?;
     let authority = ticket.authority.node;
     let mut failure = "the ticket names no address".to_owned();
     for address in &ticket.authority.addresses {
         match newcomer::dial(authority, *address, Arc::clone(&tls)).await {
             Ok((endpoint, connection)) => {
-                let member = enrol_over(&connection, ticket, key, user).await;
+                let joined = enrol_over(&connection, applicant.clone()).await;
                 connection.close(CloseCode::Done.into(), b"done");
                 endpoint.wait_idle().await;
-                return member;
+                return joined;
             }
             Err(error) => failure = format!("{address}: {error}"),
         }
@@ -99,20 +126,15 @@ async fn enrol_at_authority(ticket: &Ticket, key: NodeKey, user: &UserName) -> R
         .hint("its node must be up while somebody joins; the ticket stays good"))
 }
 
-async fn enrol_over(
-    connection: &quinn::Connection,
-    ticket: &Ticket,
-    key: NodeKey,
-    user: &UserName,
-) -> Result<Member, ApiError> {
+async fn enrol_over(connection: &quinn::Connection, applicant: Applicant) -> Result<Joined, ApiError> {
     let broken = |error| ApiError::failed(format!("the connection to the authority broke: {error}"));
     let (mut send, mut receive) = connection.open_bi().await.map_err(broken)?;
-    enrol::request(&mut send, &mut receive, ticket, key, user, wall())
-        .await
-        .map_err(|error| match error {
-            EnrolError::Refused(_) => ApiError::refused(error.to_string()),
-            _ => ApiError::failed(error.to_string()),
-        })
+    enrol::request(&mut send, &mut receive, applicant, wall()).await.map_err(|error| match error {
+        EnrolError::Refused(_) | EnrolError::Expired | EnrolError::OtherName(_) => {
+            ApiError::refused(error.to_string())
+        }
+        _ => ApiError::failed(error.to_string()),
+    })
 }
 
 impl Node {
@@ -218,18 +240,10 @@ impl Node {
     /// Serves one newcomer.
     pub async fn serve_enrolment(self: Arc<Self>, connection: quinn::Connection) {
         let Ok((mut send, mut receive)) = connection.accept_bi().await else { return };
+        let Some(authority) = self.authority.clone() else { return };
         let source = connection.remote_address().ip();
-        let node = Arc::clone(&self);
-        let outcome = enrol::serve(&mut send, &mut receive, move |request| async move {
-            blocking(move || {
-                let authority = node.authority.as_ref().ok_or_else(|| ApiError::refused("not the authority"))?;
-                authority
-                    .enrol(&request, source, &node.welcome(), now())
-                    .map_err(|error| ApiError::failed(error.to_string()))
-            })
-            .await
-        })
-        .await;
+        let caller = Caller { source, now: now() };
+        let outcome = enrol::serve(&mut send, &mut receive, authority, caller, self.welcome()).await;
         if let Err(error) = outcome {
             debug!(%source, %error, "an enrolment came to nothing");
         }
@@ -242,17 +256,16 @@ impl Node {
 }
 
 fn refuse_second_net(profile: &Profile) -> Result<(), ApiError> {
-    match enrol::load(&profile.membership()) {
-        Ok(None) => Ok(()),
-        Ok(Some(member)) => Err(ApiError::refused(format!("this profile is {} already", member.membership.address()))
+    match saved::load(&profile.membership(), wall()) {
+        Err(LoadError::Absent(_)) => Ok(()),
+        Ok(member) => Err(ApiError::refused(format!("this profile is {} already", member.membership.address()))
             .hint("a profile is in one net; use another with --profile DIR")),
         Err(error) => Err(ApiError::failed(format!("the profile {error}"))),
     }
 }
 
 fn keep(profile: &Profile, member: &Member) -> Result<Membership, ApiError> {
-    enrol::save(&profile.membership(), member)
-        .map_err(|error| ApiError::failed(format!("the membership was not written down: {error}")))?;
+    saved::save(&profile.membership(), member).map_err(|error| ApiError::failed(error.to_string()))?;
     let membership = &member.membership;
     Ok(Membership {
         user: membership.address(),

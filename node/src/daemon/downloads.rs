@@ -137,7 +137,7 @@ impl Downloads {
         let Some(download) = self.watch(id).map(|state| state.borrow().clone()) else { return };
         let directory = download.path.parent().map(Into::into).unwrap_or_default();
         let text = serde_json::to_vec_pretty(&Record { download, directory }).expect("a record is plain data");
-        if let Err(error) = super::files::replace(&self.record_path(id), &text) {
+        if let Err(error) = crate::durable::replace(&self.record_path(id), &text) {
             warn!(%error, download = %id, "not written down: it will be forgotten when this node ends");
         }
     }

@@ -10,9 +10,9 @@ use nearmesh_common::{NodeId, UnixMillis, wire::NodeAddress};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::files;
 use crate::{
     control::api::AsText,
+    durable,
     proto::{Candidate, Load},
 };
 
@@ -49,7 +49,7 @@ pub fn load(path: &Path) -> Vec<Candidate> {
 /// If the profile cannot be written.
 pub fn save(path: &Path, candidates: Vec<Candidate>) -> std::io::Result<()> {
     let rows: Vec<Row> = candidates.into_iter().map(Row::from).collect();
-    files::replace(path, &serde_json::to_vec_pretty(&rows).expect("rows are plain data"))
+    durable::replace(path, &serde_json::to_vec_pretty(&rows).expect("rows are plain data"))
 }
 
 impl From<Row> for Candidate {

@@ -29,7 +29,7 @@ use super::{
     search::LastResults,
 };
 use crate::{
-    authority::Authority, config::Settings, profile::Profile, shares::{ShareEvent, Shares}, transfer::UploadSlots,
+    authority::Authority, config::Settings, enrol::saved, profile::Profile, shares::{ShareEvent, Shares}, transfer::UploadSlots,
 };
 
 /// Everything a running node has.
@@ -75,7 +75,7 @@ pub struct Node {
     /// Results of the last search.
     pub last_results: LastResults,
     /// The net's authority, if this node is it.
-    pub authority: Option<Authority>,
+    pub authority: Option<Arc<Authority>>,
     /// Who admits to the net, and where they were last.
     pub authority_address: NodeAddress,
     /// Their user.
@@ -158,7 +158,8 @@ impl Node {
         if let Err(error) = installed {
             warn!(error, "the new revocation list is not in force for TLS");
         }
-        if let Err(error) = crate::enrol::save_crl(&self.profile.membership(), der) {
+        let written = membership.crl().map(|crl| saved::save_crl(&self.profile.membership(), crl));
+        if let Some(Err(error)) = written {
             warn!(%error, "the new revocation list was not written down");
         }
         true

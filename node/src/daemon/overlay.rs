@@ -461,7 +461,7 @@ impl OverlayTask {
         for (_, peer) in self.linked.values() {
             machine.handle(supernode::Input::LinkUp { peer: peer.clone() }, now());
         }
-        let known = self.client.candidates().map(|candidate| candidate.address.clone()).collect();
+        let known = self.client.candidates().into_iter().map(|candidate| candidate.address).collect();
         machine.handle(supernode::Input::Candidates(known), now());
         self.supernode = Some(machine);
         self.client.handle(client::Input::Serving(true), now());

@@ -1,6 +1,9 @@
 //! Sharing for the user: what the control API says about [`Shares`](crate::shares::Shares).
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::sync::broadcast::error::RecvError;
 
@@ -37,7 +40,7 @@ impl Node {
                     event = progress.recv() => event,
                 };
                 match event {
-                    Ok(event) if take(&mut so_far, &root, event) => {
+                    Ok(event) if take(&mut so_far, &root, &event) => {
                         if sink.put(ShareEvent::Progress(so_far)).await.is_err() {
                             return Ok(());
                         }
@@ -93,18 +96,18 @@ impl Node {
 }
 
 /// Notes what an event says about the scan of `root`; says whether there is anything new to show.
-fn take(so_far: &mut ShareProgress, root: &PathBuf, event: shares::ShareEvent) -> bool {
+fn take(so_far: &mut ShareProgress, root: &Path, event: &shares::ShareEvent) -> bool {
     match event {
-        shares::ShareEvent::Scanning { root: of, files } if of == *root => {
-            so_far.files_found = files;
+        shares::ShareEvent::Scanning { root: of, files } if of == root => {
+            so_far.files_found = *files;
             true
         }
         shares::ShareEvent::Hashing { path, done, total, files_done, files_total } if path.starts_with(root) => {
             *so_far = ShareProgress {
-                files_found: files_total,
-                files_hashed: files_done,
-                bytes_found: total,
-                bytes_hashed: done,
+                files_found: *files_total,
+                files_hashed: *files_done,
+                bytes_found: *total,
+                bytes_hashed: *done,
             };
             true
         }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nearmesh_common::{identity::{MemberKeyring, Membership, TlsError}, wire::NodeAddress};
+use nearmesh_common::identity::{MemberKeyring, Membership, TlsError};
 use nearmesh_relay::io::{
     endpoint::{BindError, Endpoint},
     tls::TlsConfigs,
@@ -21,17 +21,20 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::{
-    UpOptions, accept::{self, Incoming}, addresses, api::Api, asking::Asker, connections::Connections,
-    downloads::Downloads, files, gifts::Gifts, host_cache, links::Links, node::Node,
+    UpOptions, accept::{self, Incoming}, addresses, api::Api, asking::Asker, clock::wall, connections::Connections,
+    downloads::Downloads, gifts::Gifts, host_cache, links::Links, node::Node,
     overlay::{self, Command, Overlay, OverlayTask},
 };
 use crate::{
     authority::Authority,
     config::{Promote, Settings},
     control::{api::ApiError, server},
-    enrol::{self, Member},
+    durable,
+    enrol::{
+        Member,
+        saved::{self, LoadError},
+    },
     profile::{Profile, ProfileLock},
-    proto::Candidate,
     shares::Shares,
     transfer::UploadSlots,
 };
@@ -124,9 +127,17 @@ async fn leave(node: &Node) {
 /// Starts everything. Gives the node and what can be seen of its overlay.
 async fn start(profile: Profile, settings: Settings) -> Result<(Arc<Node>, watch::Receiver<Overlay>), UpError> {
     let unusable = |error: &dyn std::fmt::Display| UpError::Profile(error.to_string());
-    let member = enrol::load(&profile.membership()).map_err(|error| unusable(&error))?.ok_or(UpError::NoNet)?;
-    let Member { membership, authority: authority_address, authority_user, supernodes } = member;
-    let authority = Authority::open(&profile.authority()).map_err(|error| unusable(&error))?;
+    let member = saved::load(&profile.membership(), wall()).map_err(|error| match error {
+        LoadError::Absent(_) => UpError::NoNet,
+        error => unusable(&error),
+    })?;
+    let Member { membership, authority: authority_address, authority_user } = member;
+    let authority = match profile.authority() {
+        directory if directory.exists() => {
+            Some(Arc::new(Authority::open(&directory).map_err(|error| unusable(&error))?))
+        }
+        _ => None,
+    };
     let tls = tls_of(&membership, authority.is_some())?;
     let endpoint = bind(settings.listen, &profile, tls)?;
     let listen = endpoint.local_addr();
@@ -138,7 +149,7 @@ async fn start(profile: Profile, settings: Settings) -> Result<(Arc<Node>, watch
         }
     }
 
-    let known = known_supernodes(&profile, supernodes);
+    let known = host_cache::load(&profile.host_cache());
     let towards: Vec<SocketAddr> = known.iter().flat_map(|known| known.address.addresses.clone()).collect();
     let reached_at = addresses::of_socket(listen, &towards);
     let (link_events, links_happen) = mpsc::channel(EVENTS);
@@ -203,7 +214,7 @@ fn bind(listen: SocketAddr, profile: &Profile, tls: TlsConfigs) -> Result<Endpoi
         None => Endpoint::bind(listen, tls)?,
     };
     let port = endpoint.local_addr().port();
-    if let Err(error) = files::replace(&note, port.to_string().as_bytes()) {
+    if let Err(error) = durable::replace(&note, port.to_string().as_bytes()) {
         warn!(%error, "the port was not written down: it may be another one next time");
     }
     Ok(endpoint)
@@ -212,15 +223,4 @@ fn bind(listen: SocketAddr, profile: &Profile, tls: TlsConfigs) -> Result<Endpoi
 fn read_port(note: &Path) -> Option<u16> {
     let text: io::Result<String> = std::fs::read_to_string(note);
     text.ok()?.trim().parse().ok()
-}
-
-/// The host cache, and the supernodes that enrolment named.
-fn known_supernodes(profile: &Profile, from_enrolment: Vec<NodeAddress>) -> Vec<Candidate> {
-    let mut known = host_cache::load(&profile.host_cache());
-    let fresh = from_enrolment.into_iter().filter(|address| {
-        !address.addresses.is_empty() && !known.iter().any(|known| known.address.node == address.node)
-    });
-    let fresh: Vec<Candidate> = fresh.map(Candidate::new).collect();
-    known.extend(fresh);
-    known
 }

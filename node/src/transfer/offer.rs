@@ -48,6 +48,17 @@ const SILENCE: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, Default)]
 pub struct Offers(Arc<Mutex<BTreeMap<(NodeId, ContentHash), SharedFile>>>);
 
+/// A file that the peer has now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The name that it got there.
+    pub name: Box<str>,
+    /// Bytes.
+    pub size: u64,
+    /// The content.
+    pub hash: ContentHash,
+}
+
 /// What one peer may fetch: what is shared with everybody, and what is offered to it.
 pub struct PeerView {
     peer: NodeId,
@@ -139,10 +150,11 @@ pub async fn offer_file(
     path: &Path,
     offers: &Offers,
     progress: watch::Sender<Progress>,
-) -> Result<Box<str>, OfferError> {
+) -> Result<Given, OfferError> {
     let prepared = prepare(path.to_owned()).await?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let offer = Offer { name: name.into(), size: prepared.file.size, hash: prepared.hash };
+    let (size, hash) = (prepared.file.size, prepared.hash);
+    let offer = Offer { name: name.into(), size, hash };
     progress.send_modify(|progress| progress.size = Some(offer.size));
     let _standing = offers.stand(peer, prepared).ok_or(OfferError::Standing)?;
     let gone = |error: &dyn std::fmt::Display| OfferError::Peer(error.to_string());
@@ -152,7 +164,7 @@ pub async fn offer_file(
         let reply = tokio::time::timeout(SILENCE, next_reply(&mut replies)).await;
         match reply.map_err(|_| gone(&"it stopped answering"))?.map_err(|error| gone(&error))? {
             OfferReply::Receiving { received } => progress.send_modify(|p| p.verified = received),
-            OfferReply::Stored { name } => return Ok(name),
+            OfferReply::Stored { name } => return Ok(Given { name, size, hash }),
             OfferReply::Declined(reason) => return Err(OfferError::Declined(reason)),
         }
     }

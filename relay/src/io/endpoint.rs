@@ -52,6 +52,9 @@ pub enum DialError {
     /// The TLS configuration cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The system gave no port to dial from.
+    #[error("no UDP socket: {0}")]
+    Socket(#[source] io::Error),
     /// No answer in time.
     #[error("nobody answered")]
     NoAnswer,
