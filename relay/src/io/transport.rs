@@ -21,10 +21,10 @@ pub const SEND_WINDOW: u64 = 32 << 20;
 pub const MAX_STREAMS: u32 = 64;
 /// Bytes of UDP payload that every path must carry (RFC 9000, section 14).
 pub const INITIAL_MTU: u16 = 1200;
-/// Bytes of UDP payload that are tried: 1500 less IPv6, UDP and QUIC's own discovery steps.
+/// Bytes of UDP payload that are tried: an Ethernet frame's 1500 less IPv6 and UDP.
 pub const MAX_MTU: u16 = 1452;
 
-/// Silence after which an enrolment is over: a human may be asked to confirm nothing, so this is only the network.
+/// Silence after which an enrolment is over (guess: the authority may have to write to a slow disk).
 pub const ENROL_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams of an enrolment: one question, one answer.
 pub const ENROL_STREAMS: u32 = 1;
