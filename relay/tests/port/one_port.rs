@@ -9,6 +9,7 @@ use std::{
 
 use nearmesh_relay::{Accepted, DialError, Endpoint};
 use quinn::Connection;
+use tokio::time::timeout;
 
 use crate::net::{Net, any_port, node};
 
@@ -23,6 +24,8 @@ async fn member(endpoint: &Endpoint) -> Connection {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn alice_sends_32_mib_to_bob_while_both_ports_answer_probes() {
+    // More in so short a time would meet the limit for one source.
+    const ENOUGH: u64 = 50;
     static PROBES: AtomicU64 = AtomicU64::new(0);
     let net = Net::new();
     let (alice, bob) = (net.endpoint(node(1), false), net.endpoint(node(2), false));
@@ -55,13 +58,16 @@ async fn alice_sends_32_mib_to_bob_while_both_ports_answer_probes() {
             assert_eq!(of_alice.expect("alice answers").observed, bob.local_addr());
             probes += 1;
             PROBES.store(probes, Relaxed);
+            if probes == ENOUGH {
+                return std::future::pending::<()>().await;
+            }
         }
     };
     let began = Instant::now();
     let transfer = async { tokio::join!(sending, receiving).0 };
     let verdict = tokio::select! {
         verdict = transfer => verdict,
-        () = probing => unreachable!("it goes on for ever"),
+        () = probing => unreachable!("it waits for the transfer"),
     };
     assert_eq!(verdict, b"whole");
     let (probes, counters) = (PROBES.load(Relaxed), bob.counters());
@@ -149,4 +155,32 @@ async fn a_port_on_ipv6_does_the_same() {
     assert_eq!(probe.observed, alice.local_addr());
     let (connection, _) = tokio::join!(alice.dial(node(2), bob.local_addr()), member(&bob));
     assert_eq!(connection.expect("a connection").remote_address(), bob.local_addr());
+}
+
+#[tokio::test]
+async fn a_peer_that_dies_is_noticed_within_five_seconds() {
+    let net = Net::new();
+    let (alice, bob) = (net.endpoint(node(1), false), net.endpoint(node(2), false));
+    // Everything between the two passes here, until all is said: the worst moment to die, because the next keep-alive
+    // still starts the idle timeout anew (RFC 9000, section 10.1).
+    const QUIET: Duration = Duration::from_millis(100);
+    let between = tokio::net::UdpSocket::bind(any_port()).await.expect("a port");
+    let (to, there) = (between.local_addr().expect("an address"), bob.local_addr());
+    let here = alice.local_addr();
+    let passing = tokio::spawn(async move {
+        let mut packet = [0; 2000];
+        while let Ok(received) = timeout(QUIET, between.recv_from(&mut packet)).await {
+            let (length, from) = received.expect("a packet");
+            let to = if from == there { here } else { there };
+            between.send_to(&packet[..length], to).await.expect("passed on");
+        }
+        Instant::now()
+    });
+    let (dialled, accepted) = tokio::join!(alice.dial(node(2), to), member(&bob));
+    let dialled = dialled.expect("a connection");
+    let (one, other) = tokio::join!(dialled.closed(), accepted.closed());
+    assert_eq!((one, other), (quinn::ConnectionError::TimedOut, quinn::ConnectionError::TimedOut));
+    let died = passing.await.expect("it ran");
+    eprintln!("noticed after {:?}", died.elapsed());
+    assert!(died.elapsed() < Duration::from_secs(5), "{:?}", died.elapsed());
 }
