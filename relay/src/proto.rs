@@ -7,3 +7,10 @@ pub mod rate;
 pub mod stun;
 pub mod stun_client;
 pub mod stun_message;
+
+/// Some moment to begin a test at.
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+fn start() -> nearmesh_common::Now {
+    nearmesh_common::Now { instant: std::time::Instant::now(), wall: nearmesh_common::UnixMillis(0) }
+}

@@ -1,4 +1,7 @@
 //! Handshakes of those who dial us: side by side, bounded in number and time, each with the face that fits.
+//!
+//! A newcomer keeps its place among [`MAX_NEWCOMERS`] until it has left, because nothing else bounds how many connections
+//! somebody without a certificate can open.
 
 use std::{
     sync::{Arc, RwLock},
@@ -13,10 +16,12 @@ use super::{
     counters::{Count, Counters},
     tls::{ENROL_MARKER, QuicConfigs},
 };
-use crate::proto::admission::{Admission, MAX_ENROL_HANDSHAKES, MAX_HANDSHAKES, admit};
+use crate::proto::admission::{Admission, MAX_HANDSHAKES, MAX_NEWCOMERS, admit};
 
-/// How long a handshake may take: twice the idle timeout's slowest peer (guess).
+/// How long a handshake may take. The idle timeout ends the silent ones, this the ones that trickle (guess).
 pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+/// How long an enrolment may take, so that nobody without a certificate keeps a place (guess).
+pub const ENROL_LIMIT: Duration = Duration::from_secs(20);
 /// Connections that wait to be accepted. Beyond that, handshakes are kept waiting (guess).
 pub const MAX_WAITING: usize = 64;
 
@@ -77,7 +82,7 @@ impl Acceptor {
                 self.counts.enrol_refused.up();
                 return incoming.refuse();
             };
-            (Face::Enrol, config, newcomers, MAX_ENROL_HANDSHAKES)
+            (Face::Enrol, config, newcomers, MAX_NEWCOMERS)
         } else {
             (Face::Member, configs.server.clone(), members, MAX_HANDSHAKES)
         };
@@ -123,18 +128,25 @@ async fn handshake(
             return counts.failed.up();
         }
     };
-    let outcome = match face {
+    match face {
         // The verifier has seen to it. Should it ever not demand a certificate, nobody comes in by that.
         Face::Member if connection.peer_identity().is_none() => {
             connection.close(0u32.into(), b"no certificate");
-            return counts.failed.up();
+            counts.failed.up();
         }
-        Face::Member => Accepted::Member(connection),
-        Face::Enrol => Accepted::Enrol(connection),
-    };
-    counts.accepted.up();
-    // Nobody is there to take it: the endpoint is being dropped, and the connection with it.
-    let _ = accepted.send(outcome).await;
+        Face::Member => {
+            counts.accepted.up();
+            // Nobody is there to take it: the endpoint is being dropped, and the connection with it.
+            let _ = accepted.send(Accepted::Member(connection)).await;
+        }
+        Face::Enrol => {
+            counts.accepted.up();
+            let _ = accepted.send(Accepted::Enrol(connection.clone())).await;
+            if timeout(ENROL_LIMIT, connection.closed()).await.is_err() {
+                connection.close(0u32.into(), b"too slow");
+            }
+        }
+    }
 }
 
 impl AcceptCounts {

@@ -83,7 +83,7 @@ struct Inner {
 impl Endpoint {
     /// Opens the port and begins to answer: STUN and handshakes. Needs a tokio runtime.
     pub fn bind(listen: SocketAddr, tls: TlsConfigs) -> Result<Self, BindError> {
-        let configs = QuicConfigs::new(tls)?;
+        let configs = QuicConfigs::new(tls, None)?;
         let failed = |source| BindError::Socket { listen, source };
         let socket = Arc::new(SharedSocket::bind(listen).map_err(failed)?);
         let mut config = EndpointConfig::default();
@@ -115,12 +115,15 @@ impl Endpoint {
 
     /// Connections made from now on use these, in both directions. Those that are open stay open.
     pub fn set_tls(&self, tls: TlsConfigs) -> Result<(), TlsError> {
-        let renewed = self.configs().renewed(tls)?;
+        let renewed = QuicConfigs::new(tls, Some(&self.configs()))?;
         *self.inner.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(renewed);
         Ok(())
     }
 
     /// Connects to a member and verifies that it is `node`.
+    ///
+    /// In TLS 1.3 the other side looks at our certificate last: if it does not trust it, it closes the connection just after
+    /// this has returned it.
     pub async fn dial(&self, node: NodeId, addr: SocketAddr) -> Result<Connection, DialError> {
         self.connect(self.configs().client.clone(), node, addr).await
     }

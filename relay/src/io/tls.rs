@@ -51,28 +51,16 @@ pub(crate) struct QuicConfigs {
 }
 
 impl QuicConfigs {
-    pub(crate) fn new(tls: TlsConfigs) -> Result<Self, TlsError> {
-        let server = ServerConfig::with_crypto(crypto(tls.server, "members", ALPN)?);
-        Self::like(server, None, tls.client, tls.enrol_server)
-    }
-
-    /// New ones that go on with the address-validation keys of the present ones.
-    pub(crate) fn renewed(&self, tls: TlsConfigs) -> Result<Self, TlsError> {
-        let crypto = crypto(tls.server, "members", ALPN)?;
-        Self::like((*self.server).clone(), Some(crypto), tls.client, tls.enrol_server)
-    }
-
-    fn like(
-        mut server: ServerConfig,
-        crypto_of_server: Option<Arc<QuicServerConfig>>,
-        client: Arc<rustls::ClientConfig>,
-        enrol: Option<Arc<rustls::ServerConfig>>,
-    ) -> Result<Self, TlsError> {
-        if let Some(crypto) = crypto_of_server {
-            server.crypto = crypto;
-        }
+    /// For quinn what `tls` says. What proves addresses is taken over from the configurations `before`.
+    pub(crate) fn new(tls: TlsConfigs, before: Option<&Self>) -> Result<Self, TlsError> {
+        let crypto_of_members = crypto(tls.server, "members", ALPN)?;
+        let mut server = match before {
+            Some(before) => (*before.server).clone(),
+            None => ServerConfig::with_crypto(crypto_of_members.clone()),
+        };
+        server.crypto = crypto_of_members;
         server.transport_config(transport::member());
-        let enrol_server = match enrol {
+        let enrol_server = match tls.enrol_server {
             None => None,
             Some(tls) => {
                 let mut config = server.clone();
@@ -81,8 +69,8 @@ impl QuicConfigs {
                 Some(Arc::new(config))
             }
         };
-        check_alpn("dialing members", &client.alpn_protocols, ALPN)?;
-        let mut client = ClientConfig::new(Arc::new(QuicClientConfig::try_from(client)?));
+        check_alpn("dialing members", &tls.client.alpn_protocols, ALPN)?;
+        let mut client = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls.client)?));
         client.transport_config(transport::member());
         Ok(Self { server: Arc::new(server), client, enrol_server })
     }

@@ -9,8 +9,8 @@
 pub const MAX_HANDSHAKES: usize = 256;
 /// Beyond so many, an address has to be proved first (guess: a quarter).
 pub const PROVE_ADDRESS_ABOVE: usize = 64;
-/// Most handshakes of newcomers at a time (guess): whoever knows the port can start one, no certificate is needed.
-pub const MAX_ENROL_HANDSHAKES: usize = 16;
+/// Most newcomers at a time, from the first packet to the last (guess): no certificate is needed to be one.
+pub const MAX_NEWCOMERS: usize = 32;
 
 /// What to do with somebody who would like to begin a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,19 +41,19 @@ mod tests {
     #[test]
     fn a_quiet_node_lets_everybody_begin() {
         assert_eq!(admit(0, MAX_HANDSHAKES, false), Admission::Begin);
-        assert_eq!(admit(0, MAX_ENROL_HANDSHAKES, false), Admission::Begin);
+        assert_eq!(admit(0, MAX_NEWCOMERS, false), Admission::Begin);
     }
 
     #[test]
     fn a_busy_node_asks_for_proof_of_the_address_and_takes_it() {
         assert_eq!(admit(PROVE_ADDRESS_ABOVE, MAX_HANDSHAKES, false), Admission::ProveAddress);
         assert_eq!(admit(PROVE_ADDRESS_ABOVE, MAX_HANDSHAKES, true), Admission::Begin);
-        assert_eq!(admit(8, MAX_ENROL_HANDSHAKES, false), Admission::ProveAddress);
+        assert_eq!(admit(16, MAX_NEWCOMERS, false), Admission::ProveAddress);
     }
 
     #[test]
     fn a_full_node_does_not_answer_even_those_who_proved_theirs() {
         assert_eq!(admit(MAX_HANDSHAKES, MAX_HANDSHAKES, true), Admission::Ignore);
-        assert_eq!(admit(MAX_ENROL_HANDSHAKES, MAX_ENROL_HANDSHAKES, true), Admission::Ignore);
+        assert_eq!(admit(MAX_NEWCOMERS, MAX_NEWCOMERS, true), Admission::Ignore);
     }
 }

@@ -85,7 +85,7 @@ impl Bucket {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::start, *};
 
     const EACH: Limit = Limit { per_second: 10, burst: 5 };
     const TOTAL: Limit = Limit { per_second: 100, burst: 8 };
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_source_gets_its_burst_and_then_its_rate() {
-        let start = Instant::now();
+        let start = start().instant;
         let mut limits = SourceLimits::new(1, 64, EACH, TOTAL);
         assert_eq!(taken(&mut limits, "192.0.2.1:1", 20, start), 5);
         assert_eq!(
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn all_sources_together_get_the_total() {
-        let start = Instant::now();
+        let start = start().instant;
         let mut limits = SourceLimits::new(1, 4096, EACH, TOTAL);
         let sum: usize = (1..40).map(|i| taken(&mut limits, &format!("192.0.2.{i}:1"), 20, start)).sum();
         assert_eq!(sum, 8);
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_source_beyond_its_share_costs_the_others_nothing() {
-        let start = Instant::now();
+        let start = start().instant;
         let mut limits = SourceLimits::new(1, 4096, EACH, TOTAL);
         assert_eq!(taken(&mut limits, "192.0.2.1:1", 1000, start), 5);
         assert_eq!(taken(&mut limits, "198.51.100.7:1", 1000, start), 3);
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn one_ipv6_host_has_one_share_however_many_addresses_it_takes() {
-        let start = Instant::now();
+        let start = start().instant;
         let mut limits = SourceLimits::new(1, 4096, EACH, TOTAL);
         let sum: usize =
             (1..40).map(|i| taken(&mut limits, &format!("[2001:db8::{i:x}]:1"), 20, start)).sum();

@@ -1,18 +1,15 @@
-use nearmesh_common::UnixMillis;
 use proptest::prelude::*;
 use rand::SeedableRng;
 
 use super::{
-    super::stun::{Decision, Responder},
+    super::{
+        start,
+        stun::{Decision, Responder},
+    },
     *,
 };
 
 const ROUNDS: u32 = 3;
-
-#[allow(clippy::disallowed_methods)]
-fn start() -> Now {
-    Now { instant: Instant::now(), wall: UnixMillis(0) }
-}
 
 fn alice() -> SocketAddr {
     "192.0.2.7:41641".parse().expect("an address")

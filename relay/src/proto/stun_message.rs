@@ -33,7 +33,7 @@ pub fn decode(packet: &[u8]) -> Result<StunMessage, DecodeError> {
     if packet.len() > MAX_MESSAGE_BYTES {
         return Err(DecodeError::TooLong);
     }
-    if packet.len() < MESSAGE_HEADER_SIZE || packet.len() % 4 != 0 {
+    if packet.len() < MESSAGE_HEADER_SIZE || !packet.len().is_multiple_of(4) {
         return Err(DecodeError::Malformed);
     }
     let decoder = MessageDecoderBuilder::default().build();
