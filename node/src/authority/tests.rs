@@ -231,13 +231,16 @@ fn an_invitation_for_a_user_who_is_there_adds_a_node() {
 }
 
 #[test]
-fn a_user_has_a_bounded_number_of_nodes() {
+fn a_user_has_a_bounded_number_of_nodes_and_open_invitations() {
     let lab = Lab::new(Policy::Invite);
-    for _ in 0..MAX_NODES_PER_USER {
-        lab.join(&lab.invite("bob"), &NodeKey::generate(), "bob");
+    lab.join(&lab.invite("bob"), &NodeKey::generate(), "bob");
+    for _ in 1..MAX_NODES_PER_USER {
+        lab.invite("bob");
     }
-    let outcome = lab.authority.invite(Some(name("bob")), TICKET_LIFETIME, &[], lab.now.wall);
-    assert!(matches!(outcome, Err(InviteError::TooManyNodes(user)) if user == name("bob")));
+    let another = |wall| lab.authority.invite(Some(name("bob")), TICKET_LIFETIME, &[], wall);
+    assert!(matches!(another(lab.now.wall), Err(InviteError::TooManyNodes(user)) if user == name("bob")));
+    assert!(another(lab.now.wall.after(TICKET_LIFETIME)).is_ok(), "what has expired does not count");
+    lab.invite("carol");
 }
 
 #[test]
