@@ -216,11 +216,7 @@ impl Authority {
         let secret = TicketSecret(rand::random());
         self.books.write(|page| {
             if let Some(user) = &ticket.user
-<<<<<<< HEAD
-                && page.nodes_of(user)?.len() >= MAX_NODES_PER_USER
-=======
                 && page.nodes_of(user)?.len() + page.open_tickets(user, wall)? >= MAX_NODES_PER_USER
->>>>>>> lane-identity
             {
                 return Err(InviteError::TooManyNodes(user.clone()));
             }

@@ -37,13 +37,8 @@ pub enum AuthorityError {
 /// Why no ticket was made.
 #[derive(Debug, Error)]
 pub enum InviteError {
-<<<<<<< HEAD
-    /// As many nodes as a user can have.
-    #[error("{0} has {MAX_NODES_PER_USER} nodes already, and nobody can have more")]
-=======
     /// As many nodes as a user can have, those included who are invited and have not come yet.
     #[error("{0} has {MAX_NODES_PER_USER} nodes and open invitations already, and nobody can have more")]
->>>>>>> lane-identity
     TooManyNodes(UserName),
     /// The books.
     #[error(transparent)]

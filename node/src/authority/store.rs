@@ -144,11 +144,7 @@ impl<'txn> Page<'txn> {
         wall: UnixMillis,
     ) -> Result<Facts, BooksError> {
         let member = self.members.get(&node.0)?.map(|member| decode(member.value())).transpose()?;
-<<<<<<< HEAD
-        let name_taken = self.names.get(user.as_str())?.is_some() || self.is_promised(user, wall)?;
-=======
         let name_taken = self.names.get(user.as_str())?.is_some() || self.open_tickets(user, wall)? > 0;
->>>>>>> lane-identity
         Ok(Facts { policy, member, name_taken })
     }
 
@@ -215,16 +211,6 @@ impl<'txn> Page<'txn> {
         Ok(())
     }
 
-<<<<<<< HEAD
-    fn is_promised(&self, user: &UserName, wall: UnixMillis) -> Result<bool, BooksError> {
-        for entry in self.tickets.iter()? {
-            let ticket: TicketEntry = decode(entry?.1.value())?;
-            if ticket.used_by.is_none() && ticket.expires > wall && ticket.user.as_ref() == Some(user) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-=======
     /// How many tickets name `user` and are still good.
     pub fn open_tickets(&self, user: &UserName, wall: UnixMillis) -> Result<usize, BooksError> {
         let mut count = 0;
@@ -234,7 +220,6 @@ impl<'txn> Page<'txn> {
             count += usize::from(good && ticket.user.as_ref() == Some(user));
         }
         Ok(count)
->>>>>>> lane-identity
     }
 
     fn remove_tickets(&mut self, which: impl Fn(&TicketEntry) -> bool) -> Result<usize, BooksError> {

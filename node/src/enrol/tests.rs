@@ -225,15 +225,6 @@ async fn frames_beyond_their_limit_end_the_conversation() {
     let lab = Lab::new();
     let caller = Caller { source: CALLER, now: lab.now };
     let long = u32::try_from(MAX_OPEN_FRAME + 1).unwrap().to_le_bytes();
-<<<<<<< HEAD
-    let served =
-        serve(&mut tokio::io::sink(), &mut long.as_slice(), lab.authority.clone(), caller, lab.welcome());
-    assert!(matches!(served.await, Err(ServeError::Broken(ReadFrameError::TooLong { .. }))));
-    let long = u32::MAX.to_le_bytes();
-    let applicant = lab.applicant("bob");
-    let asked = request(&mut tokio::io::sink(), &mut long.as_slice(), applicant, lab.now.wall);
-    assert!(matches!(asked.await, Err(EnrolError::Broken(ReadFrameError::TooLong { .. }))));
-=======
     let (mut stream, mut sink) = (long.as_slice(), tokio::io::sink());
     let served = serve(&mut sink, &mut stream, lab.authority.clone(), caller, lab.welcome()).await;
     assert!(matches!(served, Err(ServeError::Broken(ReadFrameError::TooLong { .. }))));
@@ -242,7 +233,6 @@ async fn frames_beyond_their_limit_end_the_conversation() {
     let (mut stream, applicant) = (longest.as_slice(), lab.applicant("bob"));
     let asked = request(&mut sink, &mut stream, applicant, lab.now.wall).await;
     assert!(matches!(asked, Err(EnrolError::Broken(ReadFrameError::TooLong { .. }))));
->>>>>>> lane-identity
 }
 
 #[test]
