@@ -35,7 +35,7 @@ use super::{
 };
 use crate::content::{HashError, hash_file};
 
-/// Most files in one transaction (measured: at 500 the commits of 4,183 small files take under a tenth of the scan).
+/// Most files in one transaction (measured with 4,183 small files: at 50 a scan takes twice as long, at 5,000 as long).
 const BATCH_FILES: usize = 500;
 /// How long hashed files may wait for their transaction: what kill -9 costs at most, one large file aside (guess).
 const BATCH_WAIT: Duration = Duration::from_secs(1);
@@ -202,10 +202,8 @@ impl Scanner {
     fn hash_one(&self, path: &Path, mut stamp: Stamp, progress: &mut Progress) -> Result<Edit, ScanError> {
         for _ in 0..HASH_TRIES {
             match self.hash_once(path, stamp, progress) {
-                Ok(content) if Stamp::read(path) == Some(stamp) => {
-                    return Ok(Edit::Put { path: path.to_owned(), stamp, content });
-                }
-                Ok(_) | Err(Miss::Changed) => {}
+                Ok(content) => return Ok(Edit::Put { path: path.to_owned(), stamp, content }),
+                Err(Miss::Changed) => {}
                 Err(Miss::Stopped) => return Err(ScanError::Stopped),
                 Err(_) if Stamp::read(path).is_none() => {}
                 Err(Miss::Failed(why)) => {
@@ -227,13 +225,13 @@ impl Scanner {
             !self.stop.load(Ordering::Relaxed) && self.store.root_of(path).is_some()
         })?;
         self.hashed.fetch_add(hashed.size, Ordering::Relaxed);
-        if hashed.size != stamp.size {
+        let kind = kind_of(&name_of(path.as_os_str().as_bytes()));
+        let tags = if kind == Kind::Audio { read_tags(path) } else { None };
+        if hashed.size != stamp.size || Stamp::read(path) != Some(stamp) {
             return Err(Miss::Changed);
         }
         let kept = hashed.store_outboard(self.store.outboards());
         kept.map_err(|error| Miss::Failed(format!("keep its hash tree: {error}")))?;
-        let kind = kind_of(&name_of(path.as_os_str().as_bytes()));
-        let tags = if kind == Kind::Audio { read_tags(path) } else { None };
         Ok(Content { hash: hashed.hash, kind, tags })
     }
 

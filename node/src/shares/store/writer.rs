@@ -75,8 +75,10 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Takes a file. False if there are too many.
+    /// Takes a file, unless no shared folder holds it any more. False if there are too many.
     pub(super) fn put(&mut self, path: &Path, stamp: Stamp, content: Content) -> Result<bool, redb::Error> {
+        // Should it find no place, its outboard is not left behind.
+        self.unused.push(content.hash);
         if !self.state.roots.iter().any(|root: &PathBuf| path.starts_with(root)) {
             return Ok(true);
         }
