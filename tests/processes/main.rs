@@ -1,5 +1,7 @@
 //! Rung 4: real processes on loopback, driven through the command line.
 
 mod journey;
+mod recovery;
+mod refusals;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nearmesh-under-test");

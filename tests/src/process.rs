@@ -207,6 +207,14 @@ impl Node {
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
+    /// The last line of its log that has this text.
+    pub fn log_line(&self, text: &str) -> String {
+        let log = std::fs::read(self.log()).expect("a log file");
+        let log = String::from_utf8_lossy(&log);
+        let line = log.lines().rev().find(|line| line.contains(text));
+        line.unwrap_or_else(|| panic!("no {text:?} in the log:\n{}", self.log_tail())).to_owned()
+    }
+
     fn log(&self) -> PathBuf {
         self.home.join("log")
     }
