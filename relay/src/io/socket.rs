@@ -112,7 +112,8 @@ impl SharedSocket {
     fn send_from(&self, packet: &[u8], to: SocketAddr, from: Option<std::net::IpAddr>) {
         let transmit =
             Transmit { destination: to, ecn: None, contents: packet, segment_size: None, src_ip: from };
-        if let Err(error) = self.send(&transmit) {
+        // Past tokio, which does not know yet that a fresh socket is writable.
+        if let Err(error) = self.state.try_send((&self.io).into(), &transmit) {
             debug!(%to, %error, "a STUN packet was not sent");
             self.stun_unsent.up();
         }
