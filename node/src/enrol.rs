@@ -136,6 +136,14 @@ pub enum ServeError {
     Fault(#[from] EnrolFault),
 }
 
+impl Member {
+    /// The first member of a net: its own authority.
+    pub fn founder(membership: Membership) -> Self {
+        let authority = NodeAddress { node: membership.node(), addresses: Vec::new() };
+        Self { authority, authority_user: membership.user().clone(), membership }
+    }
+}
+
 /// Asks the authority at the other end to be admitted, and checks what it answers at the time `wall`.
 ///
 /// # Errors

@@ -7,7 +7,11 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use nearmesh_common::{NodeId, identity::NetRoot, wire::NodeAddress};
+use nearmesh_common::{
+    NodeId,
+    identity::{NetRoot, enrol_client_config},
+    wire::NodeAddress,
+};
 use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio::io::{DuplexStream, ReadHalf, WriteHalf, duplex, split};
@@ -253,6 +257,26 @@ fn garbage_and_truncated_frames_end_the_conversation_without_a_panic() {
         ));
         prop_assert!(asked.is_err());
     });
+}
+
+#[tokio::test]
+async fn the_founder_is_a_member_like_any_other_and_its_own_authority() {
+    let lab = Lab::new();
+    saved::save(&lab.profile(), &Member::founder(lab.alice.clone())).unwrap();
+    let alice = saved::load(&lab.profile(), lab.now.wall).unwrap();
+    assert_eq!(alice.membership.node(), lab.alice.node());
+    assert_eq!((alice.authority.node, alice.authority_user), (lab.alice.node(), name("alice")));
+}
+
+#[test]
+fn every_tls_configuration_can_carry_quic() {
+    use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+    let lab = Lab::new();
+    assert!(QuicServerConfig::try_from(lab.alice.server_config().unwrap()).is_ok());
+    assert!(QuicServerConfig::try_from(lab.alice.enrol_server_config().unwrap()).is_ok());
+    assert!(QuicClientConfig::try_from(lab.alice.client_config().unwrap()).is_ok());
+    let newcomer = enrol_client_config(&lab.applicant("bob").ticket.trust()).unwrap();
+    assert!(QuicClientConfig::try_from(newcomer).is_ok());
 }
 
 #[tokio::test]

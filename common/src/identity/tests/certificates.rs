@@ -7,7 +7,7 @@ use crate::{
     UnixMillis,
     identity::{
         CertificateError, CrlError, IssueError, LEAF_LIFETIME, MAX_REVOKED, Membership, MembershipError,
-        NetRoot, NetTrust, NodeKey, Serial, peer_identity,
+        NetRoot, NetTrust, NodeKey, RootKey, Serial, peer_identity, root::root_params,
     },
     signed::MAX_CERTIFICATE_BYTES,
     wire::home::MAX_CRL_BYTES,
@@ -77,6 +77,37 @@ fn a_member_cannot_issue_certificates() {
     ];
     let forged = forged.signed_by(forged_key.pair(), &issuer).unwrap();
     assert_eq!(lab.root.trust().identify(forged.der(), None, lab.wall), Err(CertificateError::Foreign));
+}
+
+#[test]
+fn what_a_careless_root_signed_is_refused_unless_it_says_one_thing_clearly() {
+    let (wall, root, node) = (super::wall(), NodeKey::generate(), NodeKey::generate());
+    let net = "lab".parse().unwrap();
+    let params = root_params(&net);
+    let issuer = rcgen::Issuer::from_params(&params, root.pair());
+    let trust = NetTrust::new(net, RootKey(root.public()));
+    let user = |text: &str| SanType::Rfc822Name(text.try_into().unwrap());
+    let dns = |key: &NodeKey| SanType::DnsName(key.node_id().dns_name().try_into().unwrap());
+    let identify = |names: &[SanType]| {
+        let mut leaf = CertificateParams::default();
+        leaf.subject_alt_names = names.to_vec();
+        let leaf = leaf.signed_by(node.pair(), &issuer).unwrap();
+        trust.identify(leaf.der(), None, wall)
+    };
+    assert_eq!(identify(&[user("bob@lab"), dns(&node)]).unwrap().user.as_str(), "bob");
+    assert_eq!(identify(&[user("bob@club"), dns(&node)]), Err(CertificateError::Foreign));
+    let alice = NodeKey::generate();
+    for unclear in [
+        vec![user("bob@lab"), dns(&alice)],
+        vec![user("bob@lab"), user("alice@lab"), dns(&node)],
+        vec![user("bob@lab"), dns(&node), dns(&alice)],
+        vec![user("bob"), dns(&node)],
+        vec![user("bob@lab")],
+        vec![dns(&node)],
+    ] {
+        let outcome = identify(&unclear);
+        assert!(matches!(outcome, Err(CertificateError::Malformed(_))), "{unclear:?}: {outcome:?}");
+    }
 }
 
 #[test]
@@ -192,7 +223,7 @@ fn the_longest_revocation_list_fits_its_limit_on_the_wire() {
 proptest! {
     #[test]
     fn garbage_is_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-        let trust = NetTrust::new("lab".parse().unwrap(), super::super::RootKey([7; 32]));
+        let trust = NetTrust::new("lab".parse().unwrap(), RootKey([7; 32]));
         prop_assert!(trust.identify(&bytes, None, UnixMillis(0)).is_err());
         prop_assert!(NetTrust::from_root(&bytes).is_err());
         prop_assert!(NetRoot::requester(&bytes).is_err());
