@@ -1,0 +1,121 @@
+//! The owner's side: entries are counted, and changes noted for those who follow.
+
+use std::collections::BTreeMap;
+
+use nearmesh_common::{ContentHash, wire::mesh::SummaryEntry};
+use roaring::RoaringBitmap;
+
+use super::{content_entry, word_entries};
+
+/// This supernode's summary.
+///
+/// It is told of each word and content when its first file comes and when its last file goes; several words may share an
+/// entry (a prefix, or by chance), so entries are counted.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    present: RoaringBitmap,
+    /// How often beyond once; most entries have no place here.
+    again: BTreeMap<SummaryEntry, u32>,
+    added: RoaringBitmap,
+    removed: RoaringBitmap,
+}
+
+/// What changed since followers were told last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SummaryChanges {
+    /// New entries, ascending.
+    pub added: Vec<SummaryEntry>,
+    /// Entries that are gone, ascending.
+    pub removed: Vec<SummaryEntry>,
+}
+
+impl SummaryChanges {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty()
+    }
+}
+
+impl Summary {
+    /// A word occurs that did not.
+    pub fn add_word(&mut self, word: &str) {
+        word_entries(word).for_each(|entry| self.add(entry));
+    }
+
+    /// A word occurs no more.
+    pub fn remove_word(&mut self, word: &str) {
+        word_entries(word).for_each(|entry| self.remove(entry));
+    }
+
+    /// A content is offered that was not.
+    pub fn add_content(&mut self, hash: &ContentHash) {
+        self.add(content_entry(hash));
+    }
+
+    /// A content is offered no more.
+    pub fn remove_content(&mut self, hash: &ContentHash) {
+        self.remove(content_entry(hash));
+    }
+
+    /// What changed since the last call, at most `most` entries: call again until it is empty. What came and went in between is
+    /// not told.
+    pub fn take_changes(&mut self, most: usize) -> SummaryChanges {
+        let added = take(&mut self.added, most);
+        let removed = take(&mut self.removed, most - added.len());
+        SummaryChanges { added, removed }
+    }
+
+    /// All entries, ascending, changes that were not yet taken included.
+    pub fn all(&self) -> impl Iterator<Item = SummaryEntry> {
+        self.present.iter()
+    }
+
+    /// How many entries.
+    pub fn len(&self) -> u64 {
+        self.present.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.present.is_empty()
+    }
+
+    /// Bytes it takes, about.
+    pub fn memory(&self) -> usize {
+        // Measured: a B-tree entry of two u32 takes 12 bytes with the slack of its nodes.
+        self.again.len() * 12
+            + [&self.present, &self.added, &self.removed].map(super::view::bytes_of).iter().sum::<usize>()
+    }
+
+    fn add(&mut self, entry: SummaryEntry) {
+        if !self.present.insert(entry) {
+            *self.again.entry(entry).or_default() += 1;
+        } else if !self.removed.remove(entry) {
+            self.added.insert(entry);
+        }
+    }
+
+    fn remove(&mut self, entry: SummaryEntry) {
+        match self.again.get_mut(&entry) {
+            Some(1) => drop(self.again.remove(&entry)),
+            Some(count) => *count -= 1,
+            None => {
+                if self.present.remove(entry) && !self.added.remove(entry) {
+                    self.removed.insert(entry);
+                }
+            }
+        }
+    }
+}
+
+/// Takes the lowest `most` entries out.
+fn take(set: &mut RoaringBitmap, most: usize) -> Vec<SummaryEntry> {
+    if set.len() <= most as u64 {
+        return std::mem::take(set).into_iter().collect();
+    }
+    let taken: Vec<SummaryEntry> = set.iter().take(most).collect();
+    if let Some(last) = taken.last() {
+        set.remove_range(..=last);
+    }
+    taken
+}
