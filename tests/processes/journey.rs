@@ -48,5 +48,5 @@ fn people_join_find_each_other_and_fetch_a_file() {
     let status = bob.json(&["status"]);
     assert_eq!(status["shared"]["files"], 1);
     assert_eq!(status["supernodes"], 1);
-    assert_eq!(alice.json(&["status"])["children"], 2);
+    assert_eq!(alice.json(&["status"])["children"], 1);
 }

@@ -38,13 +38,12 @@ const PENDING_KEY: &str = "joining.key";
 /// Makes a net and this profile its authority and first member.
 ///
 /// # Errors
-/// If the profile is in a net already, or cannot be written.
+/// If the profile is in a net already, or cannot be written. The caller has made the profile and holds its lock.
 pub async fn create_net(profile: &Profile, net: NetName, user: UserName, open: bool) -> Result<Membership, ApiError> {
     let profile = profile.clone();
     blocking(move || {
-        profile.create()?;
-        let _lock = profile.lock()?;
         refuse_second_net(&profile)?;
+        remove_unfinished_authority(&profile)?;
         let key = NodeKey::generate();
         let policy = if open { Policy::Open } else { Policy::Invite };
         let (_, membership) = Authority::create(&profile.authority(), net, policy, user.clone(), key, wall())
@@ -62,8 +61,6 @@ pub async fn create_net(profile: &Profile, net: NetName, user: UserName, open: b
 pub async fn join_net(profile: &Profile, ticket: &str, user: Option<UserName>) -> Result<Membership, ApiError> {
     let ticket: Ticket = ticket.trim().parse().map_err(|error| ApiError::usage(format!("{error}")))?;
     let user = name_to_take(&ticket, user)?;
-    profile.create()?;
-    let _lock = profile.lock()?;
     refuse_second_net(profile)?;
     let pending = profile.directory().join(PENDING_KEY);
     let key = pending_key(&pending)
@@ -261,6 +258,17 @@ fn refuse_second_net(profile: &Profile) -> Result<(), ApiError> {
         Ok(member) => Err(ApiError::refused(format!("this profile is {} already", member.membership.address()))
             .hint("a profile is in one net; use another with --profile DIR")),
         Err(error) => Err(ApiError::failed(format!("the profile {error}"))),
+    }
+}
+
+/// A crash between the two steps of founding a net leaves an authority without its founder. It has admitted nobody, since
+/// only a member's node serves: it can go.
+fn remove_unfinished_authority(profile: &Profile) -> Result<(), ApiError> {
+    match std::fs::remove_dir_all(profile.authority()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(ApiError::failed(format!("{}: {error}", profile.authority().display())))
+        }
+        _ => Ok(()),
     }
 }
 
