@@ -2,7 +2,27 @@
 //!
 //! `handle(input, now)` takes what happened, `poll_output()` gives what is to be done, `poll_timeout()` says when
 //! to call `handle(Input::Timeout, now)` next.
+//!
+//! [`Supernode`] owns one module for each sub-protocol; they never call each other:
+//! - `children`: who is registered here; `directory`: where users are, `lookups` of it, [`placement`] in it;
+//! - `membership`: the other supernodes; `summaries`: what they and we offer;
+//! - `search`: our children's searches, in [`waves`]; `answers`: other supernodes' queries.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod answers;
+mod budget;
+mod children;
+mod directory;
+mod lookups;
+mod membership;
+mod outbox;
+pub mod placement;
+mod search;
+mod summaries;
+mod supernode;
+pub mod waves;
+
+pub use supernode::{Config, Counters, Supernode};
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -106,17 +126,4 @@ pub enum CloseReason {
     Revoked,
     /// The link serves nothing any more.
     Unneeded,
-}
-/// x
-pub struct Supernode;
-/// x
-pub struct Config { /** x */ pub capacity: u32 }
-#[allow(missing_docs, unused_variables)]
-impl Supernode {
-    pub fn new(config: Config, keyring: std::sync::Arc<dyn nearmesh_common::signed::Keyring>, addresses: Vec<SocketAddr>, seed: [u8; 32], now: nearmesh_common::Now) -> Self { unimplemented!() }
-    pub fn handle(&mut self, input: Input, now: nearmesh_common::Now) { }
-    pub fn poll_output(&mut self) -> Option<Output> { None }
-    pub fn poll_timeout(&self) -> Option<std::time::Instant> { None }
-    pub fn children(&self) -> usize { 0 }
-    pub fn members(&self) -> impl Iterator<Item = &nearmesh_common::supernode_record::SupernodeRecord> { [].into_iter() }
 }
