@@ -10,6 +10,8 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod owner;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use nearmesh_common::{

@@ -1,16 +1,17 @@
 //! The index and the summary of it, kept in step.
 
-use std::collections::BTreeMap;
-
 use nearmesh_common::{
-    ContentHash, text,
+    ContentHash,
     wire::{
         file::{FileEntry, FileNumber, Kind},
-        query::{Filter, Query, Subject},
+        query::{MAX_RESULTS, Query, Subject},
     },
 };
 
-use super::Terms;
+use super::{
+    Terms, search,
+    store::{Offers, Store},
+};
 use crate::summary::{Summary, SummaryChanges};
 
 /// A child, by the number that its supernode gave it.
@@ -39,83 +40,71 @@ pub struct Match {
 /// What a supernode's children share, and what others may know of it.
 #[derive(Debug, Default)]
 pub struct Catalogue {
-    files: BTreeMap<(ChildId, FileNumber), FileEntry>,
-    hidden: std::collections::BTreeSet<ChildId>,
+    store: Store,
     summary: Summary,
 }
 
+impl Offers for Summary {
+    fn word_came(&mut self, word: &str) {
+        self.add_word(word);
+    }
+
+    fn word_went(&mut self, word: &str) {
+        self.remove_word(word);
+    }
+
+    fn content_came(&mut self, hash: &ContentHash) {
+        self.add_content(hash);
+    }
+
+    fn content_went(&mut self, hash: &ContentHash) {
+        self.remove_content(hash);
+    }
+}
+
 impl Catalogue {
-    /// Adds a child's file, in place of the one that had its number.
-    pub fn add(&mut self, child: ChildId, entry: &FileEntry) {
-        self.remove(child, entry.number);
-        text::words(&entry.name).for_each(|word| self.summary.add_word(&word));
-        self.summary.add_content(&entry.hash);
-        self.files.insert((child, entry.number), entry.clone());
+    /// Adds a child's file, in place of the one that had its number. Whether there was room, which ends at [`super::MAX_FILES`].
+    pub fn add(&mut self, child: ChildId, entry: &FileEntry) -> bool {
+        self.store.add(child, entry, &mut self.summary)
     }
 
     /// Removes a child's file; whether it was there.
     pub fn remove(&mut self, child: ChildId, number: FileNumber) -> bool {
-        let Some(entry) = self.files.remove(&(child, number)) else { return false };
-        text::words(&entry.name).for_each(|word| self.summary.remove_word(&word));
-        self.summary.remove_content(&entry.hash);
-        true
+        self.store.remove(child, number, &mut self.summary)
     }
 
-    /// Removes all of a child's files at once; their memory comes back by and by, in [`Self::purge`] and [`Self::add`].
+    /// Removes all of a child's files at once. Their memory and their place in the summary come back by and by, in
+    /// [`Self::purge`] and [`Self::add`].
     pub fn drop_child(&mut self, child: ChildId) {
-        let numbers: Vec<FileNumber> = self
-            .files
-            .range((child, FileNumber(0))..=(child, FileNumber(u32::MAX)))
-            .map(|((_, number), _)| *number)
-            .collect();
-        numbers.into_iter().for_each(|number| drop(self.remove(child, number)));
-        self.hidden.remove(&child);
+        self.store.children.drop_child(child);
     }
 
-    /// A child's link broke: its files are kept, in case it resumes, but not found.
+    /// A child's link broke: its files are kept, in case it resumes, but not found until it is unhidden or dropped.
     pub fn hide(&mut self, child: ChildId) {
-        self.hidden.insert(child);
+        self.store.children.hide(child);
     }
 
     /// The child is back.
     pub fn unhide(&mut self, child: ChildId) {
-        self.hidden.remove(&child);
+        self.store.children.unhide(child);
     }
 
-    /// Files that match, best first: at most `query.limit` contents, of each at most [`super::MAX_SOURCES`] files.
+    /// Files that match, best first. By words: at most `query.limit` contents, of each at most [`super::MAX_SOURCES`] files,
+    /// one after another. By content: at most `query.limit` files.
     pub fn search(&self, query: &Query) -> Vec<Match> {
-        let filter: &Filter = &query.filter;
-        let score = |entry: &FileEntry| match &query.subject {
-            Subject::Words(text) => {
-                let tags = entry.tags.clone().unwrap_or_default();
-                Terms::parse(text)?.score(&entry.name, &[tags.title, tags.artist, tags.album].join(" "))
-            }
-            Subject::Content(hash) => (*hash == entry.hash).then_some(u16::MAX),
-        };
-        let mut found: Vec<Match> = (self.files.iter())
-            .filter(|((child, _), entry)| {
-                !self.hidden.contains(child) && filter.admits(entry.size, entry.kind)
-            })
-            .filter_map(|((child, _), entry)| {
-                Some(Match {
-                    child: *child,
-                    number: entry.number,
-                    name: entry.name.clone(),
-                    size: entry.size,
-                    hash: entry.hash,
-                    kind: entry.kind,
-                    score: score(entry)?,
-                })
-            })
-            .collect();
-        found.sort_by_key(|found| std::cmp::Reverse(found.score));
-        found.truncate(query.limit as usize);
-        found
+        let limit = query.limit.min(MAX_RESULTS) as usize;
+        match &query.subject {
+            Subject::Content(hash) => search::by_content(&self.store, hash, &query.filter, limit),
+            Subject::Words(text) => Terms::parse(text)
+                .map(|terms| search::by_words(&self.store, &terms, &query.filter, limit))
+                .unwrap_or_default(),
+        }
     }
 
-    /// Gives back the memory of at most `most` files of dropped children; returns how many there were. To be called from time to time.
-    pub fn purge(&mut self, _most: usize) -> usize {
-        0
+    /// Clears away at most `most` files of dropped children, at about 2 us each; returns how many there were. To be called from
+    /// time to time, until it returns less than `most`.
+    pub fn purge(&mut self, most: usize) -> usize {
+        self.store.purge(most, &mut self.summary)
     }
 
     /// What other supernodes may know. It may still have what was dropped or hidden; it never lacks what is found.
@@ -128,13 +117,18 @@ impl Catalogue {
         self.summary.take_changes(most)
     }
 
-    /// Files that are held, without those of dropped children.
+    /// Files that are held, hidden ones included, those of dropped children not.
     pub fn len(&self) -> usize {
-        self.files.len()
+        self.store.children.live()
     }
 
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
+        self.len() == 0
+    }
+
+    /// Bytes that it takes with its summary, about. It looks at every word: for a status page, not for every message.
+    pub fn memory(&self) -> usize {
+        self.store.memory() + self.summary.memory()
     }
 }

@@ -4,14 +4,16 @@
 //! score depends on the query and the entry alone, so scores of different supernodes can be compared.
 
 use nearmesh_common::{
-    text::{Words, words},
-    wire::query::MAX_QUERY_WORDS,
+    text::{MAX_WORD_BYTES, Words, words},
+    wire::{file::Tags, query::MAX_QUERY_WORDS},
 };
 
 /// Most words of a name that are indexed (guess: 255 bytes of Japanese are 85).
 pub const MAX_NAME_WORDS: usize = 96;
 /// Most words of tags that are indexed beside those of the name (guess).
-pub const MAX_TAG_WORDS: usize = 32;
+pub const MAX_TAG_WORDS: usize = 24;
+/// What they take at most, with a space between.
+pub(super) const MAX_TAG_TEXT_BYTES: usize = MAX_TAG_WORDS * (MAX_WORD_BYTES + 1);
 
 const EXACT_LAST: u16 = 1 << 15;
 const WORD_IN_NAME_SHIFT: u32 = 10;
@@ -77,6 +79,25 @@ impl Terms {
             }
         }
         most
+    }
+}
+
+/// The words of tags, as they are kept: split, and joined by spaces.
+pub(super) fn tag_text(tags: &Tags) -> String {
+    let Tags { title, artist, album } = tags;
+    let all: Vec<String> =
+        [title, artist, album].into_iter().flat_map(|tag| words(tag)).take(MAX_TAG_WORDS).collect();
+    all.join(" ")
+}
+
+/// Visits the words by which an entry is found, some of them more than once.
+pub(super) fn indexed_words(name: &str, tag_words: &str, mut visit: impl FnMut(&str)) {
+    for (text, most) in [(name, MAX_NAME_WORDS), (tag_words, MAX_TAG_WORDS)] {
+        let mut text = words(text);
+        for _ in 0..most {
+            let Some(word) = text.next_word() else { break };
+            visit(word);
+        }
     }
 }
 
