@@ -3,6 +3,7 @@
 //! Answers go to stdout, everything else to stderr. A reader of stdout that goes away (`search | head`) ends the
 //! command without a word. With `--json` an answer is one object, or one a line where results stream, and a failure
 //! is one object on stderr. The exit code is [`Code::exit_code`]'s.
+#![allow(clippy::disallowed_methods, reason = "io: it shows people how time passes")]
 
 mod completions;
 mod demo;

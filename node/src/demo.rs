@@ -3,6 +3,7 @@
 //! The nodes are real processes of this very program on loopback, and everything is asked by its command line, so
 //! that every line of the story can be typed by its reader. What the commands claim is checked again here: files are
 //! hashed by the demo itself. However it ends, the processes are killed and the directory removed.
+#![allow(clippy::disallowed_methods, reason = "io: it runs processes and measures them")]
 
 mod acts;
 mod cast;

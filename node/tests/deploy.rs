@@ -1,4 +1,5 @@
 //! What is shipped in `deploy/` is what the program understands.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::{
     fs,

@@ -69,6 +69,9 @@ pub(super) fn collect(folders: &[PathBuf]) -> io::Result<Vec<Document>> {
         let folder = folders[owner].join(parent);
         fs::create_dir_all(&folder)?;
         let path = folder.join(name);
+        if path.exists() {
+            continue;
+        }
         // Read and written, so that the copy has none of the original's permissions.
         let Ok(bytes) = fs::read(source) else { continue };
         fs::write(&path, &bytes)?;
@@ -159,7 +162,8 @@ impl Search {
         };
         let (stem, ending) = name.rsplit_once('.').unwrap_or((&name, ""));
         let bare = BARE_NAMES.iter().any(|known| stem.starts_with(known));
-        if !bare && !ENDINGS.contains(&ending) {
+        let hidden = name.starts_with('.');
+        if hidden || !bare && !ENDINGS.contains(&ending) {
             return;
         }
         let count = self.of_name.entry(name).or_default();

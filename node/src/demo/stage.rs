@@ -113,7 +113,7 @@ impl Stage {
         }
     }
 
-    /// Starts a node; it is ready when [`Stage::ready`] has its line.
+    /// Starts a node; it is ready when [`Starting::ready`] has its line.
     pub(super) fn start(&mut self, who: &'static str, promote: &str) -> Result<Starting, Failure> {
         let arguments = ["up", "--listen", "127.0.0.1:0", "--promote", promote];
         let mut command = self.command(who, &arguments);
