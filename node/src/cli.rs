@@ -62,10 +62,10 @@ pub struct Cli {
 #[derive(Debug, Args)]
 struct Global {
     /// The directory of the node that is meant [default: the platform's data directory]
-    #[arg(long, global = true, env = "NEARMESH_PROFILE", value_name = "DIR")]
+    #[arg(long, global = true, env = "NEARMESH_PROFILE", value_name = "DIR", display_order = 900)]
     profile: Option<PathBuf>,
     /// Print JSON: one object, or one a line where results stream
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 901)]
     json: bool,
 }
 

@@ -43,7 +43,7 @@ pub async fn serve<N: NodeApi>(
     tokio::select! {
         ended = serving => ended,
         () = async { let _ = late.await; tokio::time::sleep(GRACE).await } => {
-            debug!("cut the control connections that were still open");
+            debug!("control connections are still open: they end with the program");
             Ok(())
         }
     }

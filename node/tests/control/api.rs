@@ -118,3 +118,12 @@ async fn curl_can_read_it_line_by_line() {
     assert_eq!(lines[1]["result"]["name"], "twice.ogg");
     assert_eq!(lines[2]["done"]["asked"], 3);
 }
+
+#[tokio::test]
+async fn a_node_that_stops_does_not_wait_for_a_stream_that_never_ends() {
+    let alice = start();
+    let mut events = alice.client().search(&search("endless")).await.unwrap();
+    assert!(matches!(events.next().await, Ok(SearchEvent::Result(_))));
+    alice.stop.send(()).unwrap();
+    alice.serving.await.unwrap().unwrap();
+}

@@ -16,7 +16,10 @@ use nearmesh::{
 };
 use nearmesh_common::{ContentHash, NodeId, UnixMillis, UserAddress, UserName, wire::file::Kind};
 use tempfile::TempDir;
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+};
 
 /// Results in the script. More lines than a pipe holds at once.
 pub const RESULTS: u32 = 2000;
@@ -36,7 +39,8 @@ pub struct Running {
     pub profile: Profile,
     pub alice: Arc<Alice>,
     _socket: ControlSocket,
-    _stop: oneshot::Sender<()>,
+    pub serving: JoinHandle<std::io::Result<()>>,
+    pub stop: oneshot::Sender<()>,
 }
 
 pub fn hash(byte: u8) -> AsText<ContentHash> {
@@ -60,11 +64,11 @@ pub fn start() -> Running {
     let (listener, socket) = profile.bind_control(&lock).unwrap();
     let alice = Arc::new(Alice::default());
     let (stop, stopped) = oneshot::channel::<()>();
-    tokio::spawn(server::serve(listener, alice.clone(), async {
+    let serving = tokio::spawn(server::serve(listener, alice.clone(), async {
         let _ = stopped.await;
         drop(lock);
     }));
-    Running { home, profile, alice, _socket: socket, _stop: stop }
+    Running { home, profile, alice, _socket: socket, serving, stop }
 }
 
 impl Running {

@@ -39,7 +39,7 @@ pub(super) async fn play(
     let roles = choose(stage, nodes, targets).await?;
     let Roles { target, victim, asker } = roles;
     let orphan = target.owner;
-    story.begin(&format!("{victim}'s node, the home of {orphan}'s, dies without a word"));
+    story.begin(&format!("The home of {orphan}'s node, which is {victim}'s, dies without a word"));
     let process = stage.process(victim).map_or_else(|| "PID".to_owned(), |process| process.to_string());
     story.command(&format!("kill -9 {process}"));
     let killed = stage.kill(victim).await?;
