@@ -3,6 +3,7 @@
 //! Answers go to stdout, everything else to stderr. A reader of stdout that goes away (`search | head`) ends the
 //! command without a word. With `--json` an answer is one object, or one a line where results stream, and a failure
 //! is one object on stderr. The exit code is [`Code::exit_code`]'s.
+#![allow(clippy::disallowed_methods, reason = "io: it shows people how time passes")]
 
 mod completions;
 mod demo;
@@ -61,10 +62,10 @@ pub struct Cli {
 #[derive(Debug, Args)]
 struct Global {
     /// The directory of the node that is meant [default: the platform's data directory]
-    #[arg(long, global = true, env = "NEARMESH_PROFILE", value_name = "DIR")]
+    #[arg(long, global = true, env = "NEARMESH_PROFILE", value_name = "DIR", display_order = 900)]
     profile: Option<PathBuf>,
     /// Print JSON: one object, or one a line where results stream
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 901)]
     json: bool,
 }
 

@@ -18,6 +18,14 @@ pub(super) struct Demo {
 
 impl Demo {
     pub(super) async fn run(self, context: &Context) -> Result<(), Quit> {
-        crate::demo::run(self.keep, &|line| context.out.text(line).is_ok()).await.map_err(Quit::from)
+        let out = context.out;
+        // A reader who leaves does not end the demo: it has to clean up.
+        let say = |line: &str| {
+            if !out.is_json() {
+                let _ = out.text(line);
+            }
+        };
+        let report = crate::demo::run(self.keep, &say).await?;
+        if out.is_json() { out.object(&report) } else { Ok(()) }
     }
 }

@@ -1,6 +1,13 @@
 //! `nearmesh up`.
 
-use std::{env, future::Future, net::SocketAddr, path::PathBuf};
+use std::{
+    env,
+    ffi::OsStr,
+    future::Future,
+    net::SocketAddr,
+    os::unix::{ffi::OsStrExt, net::UnixDatagram},
+    path::PathBuf,
+};
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,6 +19,9 @@ use crate::{
     control::api::{ApiError, Ready},
     daemon::{self, UpOptions},
 };
+
+/// What systemd wants to hear.
+const READY: &[u8] = b"READY=1";
 
 /// Run this profile's node until it is stopped.
 #[derive(Debug, Args)]
@@ -51,7 +61,8 @@ fn announce(ready: &Ready, out: Output) {
     if let Err(Quit::Failed(error)) = out.answer(ready, text) {
         warn!(%error, "nobody could be told that the node is ready");
     }
-    if let Err(error) = notify_systemd() {
+    let notified = env::var_os("NOTIFY_SOCKET").map_or(Ok(()), |socket| notify_systemd(&socket));
+    if let Err(error) = notified {
         warn!(%error, "systemd could not be told that the node is ready");
     }
 }
@@ -71,19 +82,15 @@ fn text(ready: &Ready) -> String {
     )
 }
 
-/// As sd_notify(3): a datagram to the socket in NOTIFY_SOCKET; a leading `@` stands for the abstract namespace.
-fn notify_systemd() -> std::io::Result<()> {
-    use std::os::unix::{ffi::OsStrExt, net::UnixDatagram};
-    let Some(name) = env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
-    let socket = UnixDatagram::unbound()?;
+/// As sd_notify(3): a datagram to the socket that NOTIFY_SOCKET names; a leading `@` stands for the abstract namespace.
+fn notify_systemd(socket: &OsStr) -> std::io::Result<()> {
+    let sender = UnixDatagram::unbound()?;
     #[cfg(target_os = "linux")]
-    if let Some(name) = name.as_bytes().strip_prefix(b"@") {
+    if let Some(name) = socket.as_bytes().strip_prefix(b"@") {
         use std::os::{linux::net::SocketAddrExt, unix::net::SocketAddr};
-        socket.send_to_addr(b"READY=1", &SocketAddr::from_abstract_name(name)?)?;
-        return Ok(());
+        return sender.send_to_addr(READY, &SocketAddr::from_abstract_name(name)?).map(drop);
     }
-    socket.send_to(b"READY=1", &name)?;
-    Ok(())
+    sender.send_to(READY, socket).map(drop)
 }
 
 /// Comes true at the first SIGINT or SIGTERM; a second one ends the program at once.
@@ -98,4 +105,33 @@ fn interrupted() -> Result<impl Future<Output = ()> + Send + 'static, ApiError> 
             std::process::exit(1);
         });
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systemd_hears_that_the_node_is_ready() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let systemd = UnixDatagram::bind(&path).unwrap();
+        notify_systemd(path.as_os_str()).unwrap();
+        let mut heard = [0; 32];
+        let length = systemd.recv(&mut heard).unwrap();
+        assert_eq!(&heard[..length], READY);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn systemd_hears_it_in_the_abstract_namespace_too() {
+        use std::os::{linux::net::SocketAddrExt, unix::net::SocketAddr};
+        let name = format!("nearmesh-test-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let systemd = UnixDatagram::bind_addr(&address).unwrap();
+        notify_systemd(OsStr::new(&format!("@{name}"))).unwrap();
+        let mut heard = [0; 32];
+        let length = systemd.recv(&mut heard).unwrap();
+        assert_eq!(&heard[..length], READY);
+    }
 }

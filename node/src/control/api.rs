@@ -90,7 +90,8 @@ pub trait NodeApi: Send + Sync + 'static {
     /// The supernodes that this node knows, nearest first, itself included if it is one.
     fn supernodes(&self) -> impl Future<Output = Result<Vec<Supernode>, ApiError>> + Send;
 
-    /// Makes a ticket, for a new user or for another node of this one (`None`).
+    /// Makes a ticket for a new user. `None`: for whoever gets it in an open net, otherwise for another node of the
+    /// user who asks.
     fn invite(&self, user: Option<UserName>) -> impl Future<Output = Result<Invitation, ApiError>> + Send;
 
     /// Revokes every certificate of a user. Only the authority can: others answer [`Code::Refused`].

@@ -17,14 +17,12 @@ use nearmesh_common::{UserAddress, wire::query::MAX_RESULTS};
 use tokio::{net::UnixListener, sync::oneshot};
 use tracing::debug;
 
-use self::answer::{Body, lines, object};
+use self::answer::{Body, MAX_REQUEST_BYTES, lines, object};
 use super::api::{
     ApiError, DownloadId, GetRequest, InviteRequest, NodeApi, PingRequest, RevokeRequest, SearchRequest,
     SendRequest, ShareRequest, Started,
 };
 
-/// Largest request, in bytes: a path of 4 KiB, every byte of it escaped, with room to spare.
-const MAX_REQUEST_BYTES: usize = 64 * 1024;
 /// How long answers under way may take to end once the node stops (guess: a progress line is due every 100 ms).
 const GRACE: Duration = Duration::from_millis(500);
 /// Most pings one request may ask for (guess).
@@ -45,7 +43,7 @@ pub async fn serve<N: NodeApi>(
     tokio::select! {
         ended = serving => ended,
         () = async { let _ = late.await; tokio::time::sleep(GRACE).await } => {
-            debug!("cut the control connections that were still open");
+            debug!("control connections are still open: they end with the program");
             Ok(())
         }
     }

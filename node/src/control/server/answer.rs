@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    body::{Body as HttpBody, Bytes},
+    body::{Body as StreamBody, Bytes, HttpBody},
     extract::{FromRequest, Request, rejection::BytesRejection},
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
@@ -12,6 +12,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::control::api::{ApiError, Code, Events};
 
+/// Largest request, in bytes: a path of 4 KiB, every byte of it escaped, with room to spare.
+pub(super) const MAX_REQUEST_BYTES: usize = 64 * 1024;
+
 /// The JSON of a request, whatever its content type says: `curl -d` says it is a form.
 pub(super) struct Body<T>(pub(super) T);
 
@@ -19,6 +22,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        if request.body().size_hint().lower() > MAX_REQUEST_BYTES as u64 {
+            return Err(failure(ApiError::usage(format!("a request has at most {MAX_REQUEST_BYTES} bytes"))));
+        }
         let bytes = Bytes::from_request(request, state)
             .await
             .map_err(|error: BytesRejection| failure(ApiError::usage(error.body_text())))?;
@@ -40,7 +46,7 @@ pub(super) fn object<T: Serialize>(result: Result<T, ApiError>) -> Response {
 pub(super) fn lines<T: Serialize + 'static>(result: Result<Events<T>, ApiError>) -> Response {
     match result {
         Ok(events) => {
-            let body = HttpBody::from_stream(events.map(|event| line(&event)));
+            let body = StreamBody::from_stream(events.map(|event| line(&event)));
             ([(CONTENT_TYPE, "application/x-ndjson")], body).into_response()
         }
         Err(error) => failure(error),
