@@ -1,10 +1,13 @@
 //! One file between two processes on loopback: file to file, verified, against a bare QUIC stream, memory to memory, with the
 //! same transport settings, alternating in the same run.
 //!
-//! `cargo bench -p tests --bench transfer -- --size-mib 1024 --runs 3 [--streams 4] [--directory /var/tmp]`
+//! `cargo bench -p tests --bench transfer -- --size-mib 1024 --runs 3 [--streams 4] [--directory /var/tmp] [--cold]`
 //!
 //! The file that is sent has just been written and hashed, so it is in the page cache; the file that is received is
 //! written to disk, and "synced" includes waiting for the disk before the file gets its name.
+//!
+//! Before each transfer a file of the same size is written and removed (`--cold` leaves that out): a virtual machine may have
+//! given its free memory back to its host, and getting it again costs several times what the transfer does.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -45,11 +48,13 @@ struct Settings {
     runs: usize,
     streams: usize,
     directory: PathBuf,
+    warm: bool,
 }
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let mut settings = Settings { size: 1 << 30, runs: 3, streams: 4, directory: std::env::temp_dir() };
+    let mut settings =
+        Settings { size: 1 << 30, runs: 3, streams: 4, directory: std::env::temp_dir(), warm: true };
     while let Some(option) = arguments.next() {
         let mut value = || arguments.next().unwrap_or_else(|| panic!("{option} needs a value"));
         match option.as_str() {
@@ -57,6 +62,7 @@ fn main() {
             "--runs" => settings.runs = value().parse().expect("a number of runs"),
             "--streams" => settings.streams = value().parse().expect("a number of streams"),
             "--directory" => settings.directory = value().into(),
+            "--cold" => settings.warm = false,
             "--serve" => return serve(Path::new(&value())),
             other => panic!("unknown option {other}"),
         }
@@ -76,6 +82,9 @@ async fn measure(settings: &Settings) {
     println!("{:>34} | {:>34} | synced", "bare, memory to memory", "file to file, verified");
     for run in 0..settings.runs {
         let bare = Timed::of(&server, bare(&dialer, settings.size)).await;
+        if settings.warm {
+            warm_memory(folder.path(), settings.size);
+        }
         let received = folder.path().join(format!("received-{run}"));
         let verified = Timed::of(&server, file_to_file(&dialer, hash, &received, settings)).await;
         std::fs::remove_dir_all(&received).expect("removes what was received");
@@ -199,6 +208,17 @@ fn prepare(folder: &Path, size: u64) -> ContentHash {
     std::fs::write(folder.join("certificate"), certificate.der()).expect("writes the certificate");
     std::fs::write(folder.join("key"), key.serialize_der()).expect("writes the key");
     hashed.hash
+}
+
+fn warm_memory(folder: &Path, size: u64) {
+    let path = folder.join("scratch");
+    let mut file = std::fs::File::create(&path).expect("creates a scratch file");
+    let block = vec![0; 1 << 20];
+    // A little more, for the buffers of both processes.
+    for _ in 0..(size >> 20) + 64 {
+        file.write_all(&block).expect("writes a scratch file");
+    }
+    std::fs::remove_file(path).expect("removes the scratch file");
 }
 
 /// The other process; ends with its standard input.

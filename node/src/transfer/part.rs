@@ -11,7 +11,7 @@
 use std::{
     fs::{File, TryLockError},
     io,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -100,8 +100,15 @@ impl Claim {
                 Err(TryLockError::Error(error)) => return Err(error),
             }
         }
-        // Whoever held the lock may have finished, and removed this very file.
-        if std::fs::exists(&places.state)? { Ok(Some(Self { places, state })) } else { Self::take(places) }
+        // Whoever held the lock may have finished and removed this very file, and a third may have made a new one.
+        let (ours, there) = (state.metadata()?, std::fs::metadata(&places.state));
+        match there {
+            Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => {
+                Ok(Some(Self { places, state }))
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Self::take(places),
+        }
     }
 
     /// What an earlier attempt left, proven again; `None` if there is nothing of use. Blocking.
@@ -159,8 +166,14 @@ impl Claim {
             tree: BaoTree::new(size, CHUNK_GROUP),
             data,
             state: self.state.try_clone()?,
+            writing: Mutex::new(()),
             progress: Mutex::new(PartProgress { written: Ranges::default(), synced: Instant::now() }),
         })
+    }
+
+    /// Gives up what there is. Blocking.
+    pub fn discard(&self) -> io::Result<()> {
+        self.places.remove()
     }
 
     /// Gives the complete part its final name, beside whatever has it already. Blocking.
@@ -211,6 +224,8 @@ pub(super) struct Part {
     data: File,
     state: File,
     progress: Mutex<PartProgress>,
+    /// The file system lets one writer at a file in; here they wait without spinning (measured: 4 % of all time).
+    writing: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -241,7 +256,9 @@ impl Part {
     /// Writes verified bytes where they belong. Blocking.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         debug_assert!(offset.is_multiple_of(CHUNK_GROUP_BYTES));
+        let in_turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.data.write_all_at(bytes, offset)?;
+        drop(in_turn);
         let mut progress = self.progress();
         progress.written.insert(ByteRange { start: offset, end: offset + bytes.len() as u64 });
         let sync_is_due = progress.synced.elapsed() >= SYNC_INTERVAL;
