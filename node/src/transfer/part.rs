@@ -13,7 +13,7 @@ use std::{
     io,
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -26,14 +26,12 @@ use bao_tree::{
 };
 use nearmesh_common::{ContentHash, wire::stream::ByteRange};
 
-use super::plan::Ranges;
+use super::{plan::Ranges, sync::Syncer};
 use crate::{
     content::{CHUNK_GROUP, CHUNK_GROUP_BYTES, MAX_CONTENT_BYTES},
     safe_name,
 };
 
-/// A power cut costs at most what arrived within this time (guess), besides what is in flight.
-const SYNC_INTERVAL: Duration = Duration::from_secs(5);
 /// How long an earlier download of the same may take to let go of its files (guess; it ends at its next block).
 const LOCK_WAIT: Duration = Duration::from_secs(3);
 const LOCK_POLL: Duration = Duration::from_millis(10);
@@ -132,7 +130,7 @@ impl Claim {
         }
         // The last chunk is what proves the size; without it the record's size is hearsay.
         let proven = written.as_slice().last().is_some_and(|range| range.end == size);
-        part.progress().written = written;
+        *part.ranges() = written;
         Ok(proven.then_some(part))
     }
 
@@ -164,10 +162,11 @@ impl Claim {
         Ok(Part {
             hash,
             tree: BaoTree::new(size, CHUNK_GROUP),
-            data,
             state: self.state.try_clone()?,
             writing: Mutex::new(()),
-            progress: Mutex::new(PartProgress { written: Ranges::default(), synced: Instant::now() }),
+            syncer: Syncer::new([data.try_clone()?, self.state.try_clone()?]),
+            data,
+            written: Mutex::default(),
         })
     }
 
@@ -178,7 +177,7 @@ impl Claim {
 
     /// Gives the complete part its final name, beside whatever has it already. Blocking.
     pub fn finish(&self, part: &Part) -> io::Result<PathBuf> {
-        part.data.sync_data()?;
+        part.syncer.finish()?;
         let path = self.link()?;
         self.places.remove()?;
         File::open(&self.places.directory)?.sync_all()?;
@@ -223,15 +222,10 @@ pub(super) struct Part {
     pub tree: BaoTree,
     data: File,
     state: File,
-    progress: Mutex<PartProgress>,
+    syncer: Arc<Syncer>,
+    written: Mutex<Ranges>,
     /// The file system lets one writer at a file in; here they wait without spinning (measured: 4 % of all time).
     writing: Mutex<()>,
-}
-
-#[derive(Debug)]
-struct PartProgress {
-    written: Ranges,
-    synced: Instant,
 }
 
 impl Part {
@@ -241,11 +235,11 @@ impl Part {
 
     /// How many verified bytes are in the file.
     pub fn written(&self) -> u64 {
-        self.progress().written.bytes()
+        self.ranges().bytes()
     }
 
     pub fn missing(&self) -> Vec<ByteRange> {
-        self.progress().written.missing(self.size())
+        self.ranges().missing(self.size())
     }
 
     /// Keeps a verified hash pair run: `hashes` begin at this offset of the outboard. Blocking.
@@ -259,22 +253,14 @@ impl Part {
         let in_turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.data.write_all_at(bytes, offset)?;
         drop(in_turn);
-        let mut progress = self.progress();
-        progress.written.insert(ByteRange { start: offset, end: offset + bytes.len() as u64 });
-        let sync_is_due = progress.synced.elapsed() >= SYNC_INTERVAL;
-        if sync_is_due {
-            progress.synced = Instant::now();
-        }
-        drop(progress);
-        if sync_is_due {
-            self.data.sync_data()?;
-            self.state.sync_data()?;
-        }
+        let bytes = bytes.len() as u64;
+        self.ranges().insert(ByteRange { start: offset, end: offset + bytes });
+        self.syncer.wrote(bytes);
         Ok(())
     }
 
-    fn progress(&self) -> MutexGuard<'_, PartProgress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    fn ranges(&self) -> MutexGuard<'_, Ranges> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
