@@ -6,7 +6,8 @@
 //!
 //! - [`serve`] gives, [`fetch`] takes; [`offer`] is giving unasked.
 //! - [`plan`] decides what to ask for next and is pure.
-//! - Beneath: a stream on a blocking thread, a range taken, the files of a download, its progress, a source's faults.
+//! - Beneath: a stream on a blocking thread, a range taken, the files of a download and their way to the disk, its progress, a
+//!   source's faults.
 //!
 //! Invariants: nothing that was not proven is written or shown as progress; no file is ever overwritten; a name from the
 //! network goes through [`crate::safe_name`] first; a partial file never has the final name.
@@ -22,6 +23,7 @@ mod receive;
 pub mod serve;
 mod session;
 mod slots;
+mod sync;
 
 use bao_tree::{ChunkNum, ChunkRanges};
 use nearmesh_common::wire::stream::ByteRange;

@@ -1,12 +1,16 @@
 //! One file between two processes on loopback: file to file, verified, against a bare QUIC stream, memory to memory, with the
 //! same transport settings, alternating in the same run.
 //!
-//! `cargo bench -p tests --bench transfer -- --size-mib 1024 --runs 3 [--streams 4] [--directory /var/tmp]`
+//! `cargo bench -p tests --bench transfer -- --size-mib 1024 --runs 3 [--streams 4] [--directory /var/tmp] [--cold]`
 //!
 //! The file that is sent has just been written and hashed, so it is in the page cache; the file that is received is
 //! written to disk, and "synced" includes waiting for the disk before the file gets its name.
+//!
+//! Each transfer writes into memory that a scratch file of the same size gives up as it goes (`--cold` leaves that out): a virtual
+//! machine may have given its free memory back to its host, and getting it again costs several times what the transfer does.
 
 use std::{
+    fs::File,
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, UdpSocket},
     path::{Path, PathBuf},
@@ -39,17 +43,21 @@ const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 const STREAM_WINDOW_BYTES: u32 = 5 << 19;
 const CONNECTION_WINDOW_BYTES: u32 = 32 << 20;
 const BARE_BLOCK_BYTES: usize = 64 << 10;
+/// How much of the scratch file is given up before it is needed.
+const AHEAD_BYTES: u64 = 64 << 20;
 
 struct Settings {
     size: u64,
     runs: usize,
     streams: usize,
     directory: PathBuf,
+    warm: bool,
 }
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let mut settings = Settings { size: 1 << 30, runs: 3, streams: 4, directory: std::env::temp_dir() };
+    let mut settings =
+        Settings { size: 1 << 30, runs: 3, streams: 4, directory: std::env::temp_dir(), warm: true };
     while let Some(option) = arguments.next() {
         let mut value = || arguments.next().unwrap_or_else(|| panic!("{option} needs a value"));
         match option.as_str() {
@@ -57,6 +65,7 @@ fn main() {
             "--runs" => settings.runs = value().parse().expect("a number of runs"),
             "--streams" => settings.streams = value().parse().expect("a number of streams"),
             "--directory" => settings.directory = value().into(),
+            "--cold" => settings.warm = false,
             "--serve" => return serve(Path::new(&value())),
             other => panic!("unknown option {other}"),
         }
@@ -76,8 +85,9 @@ async fn measure(settings: &Settings) {
     println!("{:>34} | {:>34} | synced", "bare, memory to memory", "file to file, verified");
     for run in 0..settings.runs {
         let bare = Timed::of(&server, bare(&dialer, settings.size)).await;
+        let scratch = settings.warm.then(|| scratch_file(settings));
         let received = folder.path().join(format!("received-{run}"));
-        let verified = Timed::of(&server, file_to_file(&dialer, hash, &received, settings)).await;
+        let verified = Timed::of(&server, file_to_file(&dialer, (hash, scratch), &received, settings)).await;
         std::fs::remove_dir_all(&received).expect("removes what was received");
         let speed = |time: Duration| settings.size as f64 / time.as_secs_f64() / 1e6;
         let line = |timed: &Timed<Duration>| {
@@ -142,7 +152,12 @@ async fn bare(dialer: &Dialer, size: u64) -> Duration {
     start.elapsed()
 }
 
-async fn file_to_file(dialer: &Dialer, hash: ContentHash, directory: &Path, settings: &Settings) -> Duration {
+async fn file_to_file(
+    dialer: &Dialer,
+    (hash, scratch): (ContentHash, Option<File>),
+    directory: &Path,
+    settings: &Settings,
+) -> Duration {
     let source = Source {
         user: "bob".parse().expect("a name"),
         node: NodeId([1; 32]),
@@ -154,8 +169,15 @@ async fn file_to_file(dialer: &Dialer, hash: ContentHash, directory: &Path, sett
     let (sender, mut progress) = watch::channel(Progress::default());
     let start = Instant::now();
     let written = async {
-        let complete = progress.wait_for(|progress| progress.verified == settings.size).await;
-        complete.map(|_| start.elapsed()).expect("it completes")
+        let mut left = settings.size;
+        while left > 0 {
+            progress.changed().await.expect("it completes");
+            left = settings.size - progress.borrow_and_update().verified;
+            if let Some(scratch) = &scratch {
+                scratch.set_len(left.saturating_sub(AHEAD_BYTES)).expect("shrinks the scratch file");
+            }
+        }
+        start.elapsed()
     };
     let (finished, written) = tokio::join!(download(request, dialer, sender), written);
     assert_eq!(finished.expect("the download finishes").fetched_bytes, settings.size);
@@ -183,7 +205,7 @@ impl Connector for Dialer {
 fn prepare(folder: &Path, size: u64) -> ContentHash {
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
     let mut block = vec![0; 1 << 20];
-    let mut file = std::fs::File::create(folder.join("file.bin")).expect("creates the file");
+    let mut file = File::create(folder.join("file.bin")).expect("creates the file");
     for _ in 0..size >> 20 {
         random.fill_bytes(&mut block);
         file.write_all(&block).expect("writes the file");
@@ -199,6 +221,16 @@ fn prepare(folder: &Path, size: u64) -> ContentHash {
     std::fs::write(folder.join("certificate"), certificate.der()).expect("writes the certificate");
     std::fs::write(folder.join("key"), key.serialize_der()).expect("writes the key");
     hashed.hash
+}
+
+/// Memory that is really there, to be given up little by little.
+fn scratch_file(settings: &Settings) -> File {
+    let mut file = tempfile::tempfile_in(&settings.directory).expect("a scratch file");
+    let block = vec![0; 1 << 20];
+    for _ in 0..settings.size >> 20 {
+        file.write_all(&block).expect("writes the scratch file");
+    }
+    file
 }
 
 /// The other process; ends with its standard input.

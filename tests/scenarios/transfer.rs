@@ -1,4 +1,5 @@
 //! Rung 2: files move between named peers over QUIC on loopback, also when a source lies, falls silent or loses its file.
+#![allow(clippy::unwrap_used)] // All of this is test.
 
 mod transfer {
     pub mod peers;

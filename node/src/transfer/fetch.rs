@@ -1,9 +1,15 @@
 //! Taking: one content into one file, from its sources in turn.
 //!
-//! A source is left at its first fault and the next one is tried; a source whose connection broke after it was of use, or that
-//! has no free slot at the moment, is tried again later. What was verified stays, whoever sent it and however the attempt ended.
+//! A source is left at its first fault and the next one is tried; a source whose connection broke, that has only parts, or
+//! that has no free slot at the moment is tried again later, unless it was of no use twice. What was verified stays, whoever sent it and however the attempt ended.
 
-use std::{collections::VecDeque, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use nearmesh_common::{
     ContentHash,
@@ -25,7 +31,7 @@ use crate::safe_name::safe_file_name;
 pub const DEFAULT_STREAMS: usize = 4;
 /// Most streams from a source: what it grants one peer, less those of a download beside this one.
 pub const MAX_STREAMS: usize = 8;
-/// A source without one verified byte for so long is dropped (guess), when nobody says otherwise.
+/// A source without one verified byte for so long, at most twice that, is dropped (guess), when nobody says otherwise.
 pub const DEFAULT_STALL: Duration = Duration::from_secs(20);
 /// Most sources of one download (guess: a few searches' worth).
 pub const MAX_SOURCES: usize = 256;
@@ -51,7 +57,7 @@ pub struct DownloadRequest {
     pub sources: Vec<Source>,
     /// Streams at a time, 1..=[`MAX_STREAMS`].
     pub streams: usize,
-    /// How long a source may bring nothing.
+    /// How long a source may bring nothing; it is dropped after that time, and before twice that.
     pub stall: Duration,
 }
 
@@ -132,7 +138,7 @@ pub async fn download(
     let mut blamed = Vec::new();
     let mut queue: VecDeque<_> = request.sources.into_iter().take(MAX_SOURCES).map(Candidate::new).collect();
     while !is_complete(part.as_ref()) {
-        let Some(mut candidate) = queue.pop_front() else { return Err(FetchError::NoSource { blamed }) };
+        let Some(mut candidate) = queue.pop_front() else { return Err(no_source(job, part, blamed).await) };
         let before = job.meter.fetched();
         match try_source(connector, &candidate.source, &job, &mut part).await {
             Ok(()) => {}
@@ -161,7 +167,7 @@ pub async fn download(
 ///
 /// # Errors
 /// If its files are there and cannot be removed.
-pub fn discard(directory: &std::path::Path, name: &str, hash: &ContentHash) -> io::Result<()> {
+pub fn discard(directory: &Path, name: &str, hash: &ContentHash) -> io::Result<()> {
     Places::new(directory, &safe_file_name(name), hash).remove()
 }
 
@@ -209,6 +215,14 @@ async fn try_source(
     let outcome = fetch_from(&connection, job, part).await;
     job.meter.update(|progress| progress.source = None);
     outcome
+}
+
+/// What is of no use to the next attempt is not left lying about.
+async fn no_source(job: Arc<Job>, part: Option<Arc<Part>>, blamed: Vec<Blamed>) -> FetchError {
+    if part.is_none() {
+        let _ = blocking(move || job.claim.discard()).await;
+    }
+    FetchError::NoSource { blamed }
 }
 
 fn is_complete(part: Option<&Arc<Part>>) -> bool {
@@ -264,7 +278,8 @@ impl Candidate {
                 self.busy = if was_of_use { 1 } else { self.busy + 1 };
                 if self.busy <= MAX_BUSY { Again::Later } else { Again::Never }
             }
-            Fault::Lost(_) if self.fruitless < MAX_FRUITLESS => Again::Now,
+            // Of several sources with parts, each may have what the next one lacked.
+            Fault::Lost(_) | Fault::Incomplete if self.fruitless < MAX_FRUITLESS => Again::Now,
             _ => Again::Never,
         }
     }

@@ -302,3 +302,21 @@ impl Connector for SameConnection<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_peer_cannot_fill_the_inbox_and_places_are_given_back() {
+        let inbox = Inbox::new(PathBuf::from("inbox"));
+        let peer = |number| NodeId([number; 32]);
+        let mut alice: Vec<_> = std::iter::from_fn(|| inbox.take_place(peer(1))).collect();
+        assert_eq!(alice.len(), MAX_OFFERS_PER_PEER);
+        assert!(inbox.take_place(peer(2)).is_some(), "bob's offer is received");
+        alice.remove(0);
+        assert!(inbox.take_place(peer(1)).is_some(), "one of alice's ended");
+        let everybody: Vec<_> = (2..=255).filter_map(|number| inbox.take_place(peer(number))).collect();
+        assert_eq!(everybody.len() + alice.len(), MAX_OFFERS);
+    }
+}

@@ -11,9 +11,9 @@
 use std::{
     fs::{File, TryLockError},
     io,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -26,14 +26,12 @@ use bao_tree::{
 };
 use nearmesh_common::{ContentHash, wire::stream::ByteRange};
 
-use super::plan::Ranges;
+use super::{plan::Ranges, sync::Syncer};
 use crate::{
     content::{CHUNK_GROUP, CHUNK_GROUP_BYTES, MAX_CONTENT_BYTES},
     safe_name,
 };
 
-/// A power cut costs at most what arrived within this time (guess), besides what is in flight.
-const SYNC_INTERVAL: Duration = Duration::from_secs(5);
 /// How long an earlier download of the same may take to let go of its files (guess; it ends at its next block).
 const LOCK_WAIT: Duration = Duration::from_secs(3);
 const LOCK_POLL: Duration = Duration::from_millis(10);
@@ -100,8 +98,15 @@ impl Claim {
                 Err(TryLockError::Error(error)) => return Err(error),
             }
         }
-        // Whoever held the lock may have finished, and removed this very file.
-        if std::fs::exists(&places.state)? { Ok(Some(Self { places, state })) } else { Self::take(places) }
+        // Whoever held the lock may have finished and removed this very file, and a third may have made a new one.
+        let (ours, there) = (state.metadata()?, std::fs::metadata(&places.state));
+        match there {
+            Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => {
+                Ok(Some(Self { places, state }))
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Self::take(places),
+        }
     }
 
     /// What an earlier attempt left, proven again; `None` if there is nothing of use. Blocking.
@@ -125,7 +130,7 @@ impl Claim {
         }
         // The last chunk is what proves the size; without it the record's size is hearsay.
         let proven = written.as_slice().last().is_some_and(|range| range.end == size);
-        part.progress().written = written;
+        *part.ranges() = written;
         Ok(proven.then_some(part))
     }
 
@@ -157,15 +162,22 @@ impl Claim {
         Ok(Part {
             hash,
             tree: BaoTree::new(size, CHUNK_GROUP),
-            data,
             state: self.state.try_clone()?,
-            progress: Mutex::new(PartProgress { written: Ranges::default(), synced: Instant::now() }),
+            writing: Mutex::new(()),
+            syncer: Syncer::new([data.try_clone()?, self.state.try_clone()?]),
+            data,
+            written: Mutex::default(),
         })
+    }
+
+    /// Gives up what there is. Blocking.
+    pub fn discard(&self) -> io::Result<()> {
+        self.places.remove()
     }
 
     /// Gives the complete part its final name, beside whatever has it already. Blocking.
     pub fn finish(&self, part: &Part) -> io::Result<PathBuf> {
-        part.data.sync_data()?;
+        part.syncer.finish()?;
         let path = self.link()?;
         self.places.remove()?;
         File::open(&self.places.directory)?.sync_all()?;
@@ -210,13 +222,10 @@ pub(super) struct Part {
     pub tree: BaoTree,
     data: File,
     state: File,
-    progress: Mutex<PartProgress>,
-}
-
-#[derive(Debug)]
-struct PartProgress {
-    written: Ranges,
-    synced: Instant,
+    syncer: Arc<Syncer>,
+    written: Mutex<Ranges>,
+    /// The file system lets one writer at a file in; here they wait without spinning (measured: 4 % of all time).
+    writing: Mutex<()>,
 }
 
 impl Part {
@@ -226,11 +235,11 @@ impl Part {
 
     /// How many verified bytes are in the file.
     pub fn written(&self) -> u64 {
-        self.progress().written.bytes()
+        self.ranges().bytes()
     }
 
     pub fn missing(&self) -> Vec<ByteRange> {
-        self.progress().written.missing(self.size())
+        self.ranges().missing(self.size())
     }
 
     /// Keeps a verified hash pair run: `hashes` begin at this offset of the outboard. Blocking.
@@ -241,23 +250,17 @@ impl Part {
     /// Writes verified bytes where they belong. Blocking.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         debug_assert!(offset.is_multiple_of(CHUNK_GROUP_BYTES));
+        let in_turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.data.write_all_at(bytes, offset)?;
-        let mut progress = self.progress();
-        progress.written.insert(ByteRange { start: offset, end: offset + bytes.len() as u64 });
-        let sync_is_due = progress.synced.elapsed() >= SYNC_INTERVAL;
-        if sync_is_due {
-            progress.synced = Instant::now();
-        }
-        drop(progress);
-        if sync_is_due {
-            self.data.sync_data()?;
-            self.state.sync_data()?;
-        }
+        drop(in_turn);
+        let bytes = bytes.len() as u64;
+        self.ranges().insert(ByteRange { start: offset, end: offset + bytes });
+        self.syncer.wrote(bytes);
         Ok(())
     }
 
-    fn progress(&self) -> MutexGuard<'_, PartProgress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    fn ranges(&self) -> MutexGuard<'_, Ranges> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -94,8 +94,8 @@ pub fn intersection(wanted: &[ByteRange], available: &[ByteRange]) -> Vec<ByteRa
 /// Whether ranges from the network keep the wire's rules for content of this size: few, ascending, apart, on chunk groups.
 pub fn are_well_formed(ranges: &[ByteRange], size: u64) -> bool {
     let on_groups = |range: &ByteRange| {
-        range.start % CHUNK_GROUP_BYTES == 0
-            && (range.end % CHUNK_GROUP_BYTES == 0 || range.end == size)
+        range.start.is_multiple_of(CHUNK_GROUP_BYTES)
+            && (range.end.is_multiple_of(CHUNK_GROUP_BYTES) || range.end == size)
             && range.start < range.end
     };
     ranges.len() <= MAX_RANGES

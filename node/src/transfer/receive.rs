@@ -13,7 +13,7 @@ use super::{RESET_CHANGED, chunks_of, fault::Fault, meter::Meter, part::Part};
 
 /// How much is written at once, in bytes (measured: sendme's 262,000 small writes were its bottleneck; 256 KiB and more
 /// are within noise).
-const WRITE_BLOCK_BYTES: usize = 512 * 1024;
+const WRITE_BLOCK_BYTES: usize = 256 * 1024;
 /// What arrives slowly is written at least so often (guess): kill -9 costs no more than that.
 const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 

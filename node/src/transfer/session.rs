@@ -26,7 +26,7 @@ use super::{
 use crate::content::{CHUNK_GROUP_BYTES, MAX_CONTENT_BYTES};
 
 /// How much is taken from QUIC at once, in bytes.
-const RECEIVE_BUFFER_BYTES: usize = 256 * 1024;
+const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 
 /// One download, as every source sees it.
 #[derive(Debug)]

@@ -76,10 +76,26 @@ async fn a_source_that_breaks_the_protocol_is_left_for_the_next() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_with_only_a_part_gives_that_part() {
-    let size = 24 * MIB;
-    let (faults, honest) = with_help(Manner::HasOnly(8 * MIB as u64), size).await;
-    assert_eq!(faults, [Fault::Incomplete]);
-    assert_eq!(honest, (size - 8 * MIB - 16384) as u64, "bob sends the rest and no more");
+    let (size, half) = (24 * MIB, 12 * MIB);
+    let (faults, honest) = with_help(Manner::HasOnly(half as u64, size as u64), size).await;
+    assert_eq!((faults, honest), (vec![], half as u64), "bob sends the rest and no more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_sources_with_a_part_each_make_a_whole() {
+    let (size, half) = (24 * MIB as u64, 12 * MIB as u64);
+    let first = Peer::new(1, Manner::HasOnly(0, half));
+    let second = Peer::new(2, Manner::HasOnly(half, size));
+    let alice = tempfile::tempdir().unwrap();
+    let content = bytes(1, size as usize);
+    let hash = first.share("file.bin", &content);
+    second.share("file.bin", &content);
+    let finished = fetch(request(hash, alice.path(), &[&first, &second])).await.unwrap();
+    assert!(std::fs::read(&finished.path).unwrap() == content);
+    let alone = fetch(request(hash, &alice.path().join("alone"), &[&first])).await;
+    let Err(FetchError::NoSource { blamed }) = alone else { panic!("{alone:?}") };
+    assert_eq!(blamed, [Blamed { node: first.node, fault: Fault::Incomplete }]);
+    assert!(names(&alice.path().join("alone")).is_empty(), "nothing of use was left behind");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -46,8 +46,8 @@ pub enum Manner {
     WrongAt(u64),
     /// Claims this size.
     ClaimsSize(u64),
-    /// Has only the first so many bytes.
-    HasOnly(u64),
+    /// Has only the bytes from here to there.
+    HasOnly(u64, u64),
     /// Ends each range after so many bytes of its encoding.
     EndsAfter(usize),
     /// Answers with noise instead of a frame.
@@ -211,19 +211,10 @@ impl Peer {
                 frame::write_frame(&mut send, &content(size)).await.unwrap();
                 self.send_unproven(&request, send, 0..u64::MAX, usize::MAX).await;
             }
-            Manner::HasOnly(bytes) => {
-                let available = vec![
-                    ByteRange { start: 0, end: bytes },
-                    ByteRange { start: (size - 1) / 16384 * 16384, end: size },
-                ];
-                let reply = RangesReply::Content { size, available };
+            Manner::HasOnly(start, end) => {
+                let reply = RangesReply::Content { size, available: vec![ByteRange { start, end }] };
                 frame::write_frame(&mut send, &reply).await.unwrap();
-                let has = if request.ranges.first().is_some_and(|range| range.end >= size) {
-                    0..size
-                } else {
-                    0..bytes
-                };
-                self.send_unproven(&request, send, has, usize::MAX).await;
+                self.send_unproven(&request, send, start..end, usize::MAX).await;
             }
             Manner::WrongAt(_) | Manner::EndsAfter(_) => {
                 frame::write_frame(&mut send, &content(size)).await.unwrap();
