@@ -183,14 +183,15 @@ impl Children {
         }
     }
 
-    /// Forgets those who did not come back.
-    pub fn handle_timeout(&mut self, now: Instant, catalogue: &mut Catalogue) {
+    /// Forgets those who did not come back; says whether there were any.
+    pub fn handle_timeout(&mut self, now: Instant, catalogue: &mut Catalogue) -> bool {
         let late = |child: &Child| child.away_until.is_some_and(|until| until <= now);
         let gone: Vec<NodeId> =
             self.nodes.iter().filter(|(_, child)| late(child)).map(|(node, _)| *node).collect();
-        for node in gone {
-            self.forget(node, catalogue);
+        for node in &gone {
+            self.forget(*node, catalogue);
         }
+        !gone.is_empty()
     }
 
     /// When the next one is forgotten.
