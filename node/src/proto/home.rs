@@ -242,8 +242,9 @@ impl Homing {
             }
             Stage::Surveying(survey) => {
                 survey.on_probed(node, answered);
+                let began = survey.began();
                 if survey.is_over(scene.now) {
-                    self.decide(scene);
+                    self.decide(began, scene);
                 }
             }
             _ => {}
@@ -300,7 +301,7 @@ impl Homing {
                 self.tries += 1;
                 self.try_alternatives(alternatives, scene);
             }
-            Stage::Settled if self.home == Some(from) => self.try_alternatives(alternatives, scene),
+            _ if self.home == Some(from) => self.leave_home(scene),
             _ => {}
         }
         self.prune();
@@ -340,7 +341,10 @@ impl Homing {
                 scene.hosts.handle_failed(*from, scene.now);
                 self.survey(&[], scene);
             }
-            Stage::Surveying(survey) if survey.is_over(scene.now) => self.decide(scene),
+            Stage::Surveying(survey) if survey.is_over(scene.now) => {
+                let began = survey.began();
+                self.decide(began, scene);
+            }
             Stage::Attaching { to, until } if *until <= now => {
                 let silent = *to;
                 scene.hosts.handle_failed(silent, scene.now);

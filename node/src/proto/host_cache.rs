@@ -200,10 +200,10 @@ impl HostCache {
         first.iter().copied().chain(rest).filter_map(|node| self.address(node)).collect()
     }
 
-    /// The nearest of the measured, among those with room if there are any; never `except`.
-    pub(super) fn nearest(&self, except: Option<NodeId>, now: Now) -> Option<NodeId> {
+    /// The nearest of those that were measured since `since`, among those with room if there are any; never `except`.
+    pub(super) fn nearest(&self, since: Instant, except: Option<NodeId>, now: Now) -> Option<NodeId> {
         self.measured(now)
-            .filter(|(node, ..)| Some(*node) != except)
+            .filter(|(node, host, _)| Some(*node) != except && host.answered_since(since))
             .min_by_key(|(node, host, rtt)| (!host.has_room(), *rtt, *node))
             .map(|(node, ..)| node)
     }
@@ -305,6 +305,10 @@ impl Host {
 
     fn recent(&self, now: Now) -> impl DoubleEndedIterator<Item = Duration> {
         self.samples.iter().filter(move |(at, _)| *at + SAMPLE_LIFE > now.instant).map(|(_, rtt)| *rtt)
+    }
+
+    fn answered_since(&self, since: Instant) -> bool {
+        self.samples.last().is_some_and(|(at, _)| *at >= since)
     }
 
     fn best(&self, now: Now) -> Option<Duration> {

@@ -14,6 +14,8 @@ const SURVEYED: usize = 8;
 const ENOUGH: usize = 5;
 /// How long opening a link may take: the transport's idle timeout.
 const DIAL_WAIT: Duration = Duration::from_secs(4);
+/// How old a measurement may be to attach without measuring again: a round takes that long at most (guess).
+const FRESH: Duration = Duration::from_secs(10);
 /// Supernodes tried in one round, redirects included, before backing off (guess).
 const MAX_TRIES: u32 = 8;
 /// Over how long the children of a dead supernode that have no standby spread their return: findable again within
@@ -53,7 +55,7 @@ impl Homing {
         let present: Vec<_> = first.iter().copied().chain(self.home).chain(self.standby.node()).collect();
         let targets = scene.hosts.to_survey(&present, SURVEYED, scene.rng, scene.now);
         if targets.is_empty() {
-            return self.decide(scene);
+            return self.settle_or_rest(scene);
         }
         self.stage = Stage::Surveying(self.probe(targets, scene));
     }
@@ -70,10 +72,11 @@ impl Homing {
         }
     }
 
-    /// What the survey says: where to attach, whether to move, who is standby.
-    pub(super) fn decide(&mut self, scene: &mut Scene<'_>) {
+    /// What the survey that began at `since` says: where to attach, whether to move, who is standby. Who did not answer it
+    /// may be dead, however near it once was.
+    pub(super) fn decide(&mut self, since: Instant, scene: &mut Scene<'_>) {
         let target = match self.home {
-            None => scene.hosts.nearest(None, scene.now),
+            None => scene.hosts.nearest(since, None, scene.now),
             Some(home) => scene.hosts.clearly_nearer(home, scene.now),
         };
         match target {
@@ -94,20 +97,23 @@ impl Homing {
         }
     }
 
+    /// The one we asked is full. At home that is reason enough to stay; else one of its alternatives may be near.
     pub(super) fn try_alternatives(&mut self, alternatives: &[NodeId], scene: &mut Scene<'_>) {
-        if self.tries >= MAX_TRIES {
+        if self.home.is_some() || self.tries >= MAX_TRIES {
             return self.settle_or_rest(scene);
         }
-        let unmeasured: Vec<_> = alternatives
-            .iter()
-            .copied()
-            .filter(|node| scene.hosts.rtt(*node).is_none())
-            .take(SURVEYED)
-            .collect();
-        match scene.hosts.nearest(self.home, scene.now) {
-            Some(node) => self.attach(node, scene),
-            None if self.home.is_none() => self.survey(&unmeasured, scene),
-            None => self.settle_or_rest(scene),
+        if let Some(node) = self.fresh(scene) {
+            return self.attach(node, scene);
+        }
+        let unmeasured = alternatives.iter().copied().filter(|node| scene.hosts.rtt(*node).is_none());
+        let unmeasured: Vec<_> = unmeasured.take(SURVEYED).collect();
+        self.survey(&unmeasured, scene);
+    }
+
+    /// The home asks us to go. Without a place to go to we stay until its link breaks.
+    pub(super) fn leave_home(&mut self, scene: &mut Scene<'_>) {
+        if let Some(node) = self.standby.kept().or_else(|| self.fresh(scene)) {
+            self.attach(node, scene);
         }
     }
 
@@ -120,10 +126,16 @@ impl Homing {
         if self.serving || self.tries >= MAX_TRIES {
             return self.settle_or_rest(scene);
         }
-        match self.standby.kept().or_else(|| scene.hosts.nearest(None, scene.now)) {
+        match self.standby.kept().or_else(|| self.fresh(scene)) {
             Some(node) => self.attach(node, scene),
             None => self.survey(&[], scene),
         }
+    }
+
+    /// The nearest of those that are known to have been alive a moment ago.
+    fn fresh(&self, scene: &Scene<'_>) -> Option<NodeId> {
+        let since = scene.now.instant.checked_sub(FRESH)?;
+        scene.hosts.nearest(since, self.home, scene.now)
     }
 
     pub(super) fn lose_home(&mut self, scene: &mut Scene<'_>) {
