@@ -173,7 +173,8 @@ impl HostCache {
             usable.sort_by_key(|node| self.hosts[node].avoid_until);
             usable.truncate(count);
         } else {
-            usable.sort_by_key(|node| (self.rtt(*node).unwrap_or(Duration::MAX), *node));
+            usable.shuffle(rng);
+            usable.sort_by_key(|node| self.rtt(*node).unwrap_or(Duration::MAX));
             usable = half_first_then_random(usable, count, rng);
         }
         usable.into_iter().filter_map(|node| self.address(node)).collect()
@@ -188,14 +189,11 @@ impl HostCache {
         rng: &mut ChaCha8Rng,
         now: Now,
     ) -> Vec<NodeAddress> {
-        let mut rest: Vec<_> = self
-            .hosts
-            .iter()
-            .filter(|(node, host)| host.is_usable(now) && !first.contains(node))
-            .map(|(node, host)| (!host.has_room(), host.remembered.unwrap_or(Duration::MAX), *node))
-            .collect();
-        rest.sort();
-        let rest = rest.into_iter().map(|(_, _, node)| node).collect();
+        let others = self.hosts.iter().filter(|(node, host)| host.is_usable(now) && !first.contains(node));
+        let mut rest: Vec<_> = others.map(|(node, _)| *node).collect();
+        // Before the stable sort: nodes that know the same list must not all measure the same supernodes.
+        rest.shuffle(rng);
+        rest.sort_by_key(|node| (!self.hosts[node].has_room(), self.rtt(*node).unwrap_or(Duration::MAX)));
         let rest = half_first_then_random(rest, count.saturating_sub(first.len()), rng);
         first.iter().copied().chain(rest).filter_map(|node| self.address(node)).collect()
     }

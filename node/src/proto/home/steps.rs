@@ -8,8 +8,9 @@ use super::{ANSWER_WAIT, Action, Homing, LIST_EVERY, Link, SURVEY_EVERY, Scene, 
 
 /// Supernodes measured to find one that lives (guess: half of a cache that is a week old is dead).
 const SCOUTED: usize = 8;
-/// Supernodes measured before choosing; the design asks for at least 5.
-const SURVEYED: usize = 8;
+/// Supernodes measured before choosing; the design asks for at least 5. Of 16 taken at random the nearest is in the nearest
+/// sixth of all with a probability of 95 %.
+const SURVEYED: usize = 16;
 /// Known and usable supernodes that make a fresh list unnecessary.
 const ENOUGH: usize = 5;
 /// How long opening a link may take: the transport's idle timeout.
