@@ -193,6 +193,7 @@ impl Homing {
             return;
         }
         let answer_by = scene.now.instant + ANSWER_WAIT;
+        let mut attaching = false;
         match &mut self.stage {
             Stage::Listing { from, until } if *from == node => {
                 *until = answer_by;
@@ -200,11 +201,12 @@ impl Homing {
             }
             Stage::Attaching { to, until } if *to == node => {
                 *until = answer_by;
+                attaching = true;
                 self.actions.push_back(Action::Attach(node));
             }
             _ => {}
         }
-        if self.standby.on_link_up(node, answer_by) {
+        if self.standby.on_link_up(node, answer_by) && !attaching {
             self.actions.push_back(Action::Standby(node));
         }
     }

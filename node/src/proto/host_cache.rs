@@ -67,15 +67,13 @@ impl HostCache {
             if node == self.own || candidate.address.addresses.is_empty() {
                 continue;
             }
-            self.hosts.entry(node).or_insert_with(|| Host {
-                addresses: candidate.address.addresses,
-                heard: candidate.heard,
-                load: candidate.load,
-                remembered: candidate.rtt,
-                samples: Vec::new(),
-                failures: 0,
-                avoid_until: None,
-            });
+            match self.hosts.get_mut(&node) {
+                Some(host) if host.heard.is_none() => host.addresses = candidate.address.addresses,
+                Some(_) => {}
+                None => {
+                    self.hosts.insert(node, Host::remembered(candidate));
+                }
+            }
         }
         self.evict(now);
         self.changed(now);
@@ -90,15 +88,9 @@ impl HostCache {
             self.forget(record.node, now);
             return;
         }
-        let host = self.hosts.entry(record.node).or_insert_with(|| Host {
-            addresses: Vec::new(),
-            heard: None,
-            load: None,
-            remembered: None,
-            samples: Vec::new(),
-            failures: 0,
-            avoid_until: None,
-        });
+        let unknown = NodeAddress { node: record.node, addresses: Vec::new() };
+        let host = self.hosts.entry(record.node);
+        let host = host.or_insert_with(|| Host::remembered(Candidate::new(unknown)));
         if host.heard.is_some_and(|heard| heard >= record.sequence) {
             return;
         }
@@ -293,6 +285,18 @@ impl HostCache {
 }
 
 impl Host {
+    fn remembered(candidate: Candidate) -> Self {
+        Self {
+            addresses: candidate.address.addresses,
+            heard: candidate.heard,
+            load: candidate.load,
+            remembered: candidate.rtt,
+            samples: Vec::new(),
+            failures: 0,
+            avoid_until: None,
+        }
+    }
+
     fn is_usable(&self, now: Now) -> bool {
         self.avoid_until.is_none_or(|until| until <= now.instant)
     }
