@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What the ladder of tests stands on: the deterministic simulator.
+
+pub mod sim;
