@@ -76,7 +76,7 @@ fn sixteen_supernodes_and_four_hundred_nodes_that_come_and_go_find_everything() 
     assert!(score.online * 3 > score.lookups, "most of those looked up were there: {score:?}");
     let links = sim.running().into_iter().skip(16).map(|process| sim.links_of(process)).max();
     assert!(links <= Some(3), "an ordinary node holds {links:?} links");
-    assert!(sim.traffic.worst_attach_second(began) <= 50, "{}", sim.traffic.worst_attach_second(began));
+    assert!(sim.traffic.worst_attach_second(began) <= 100, "{}", sim.traffic.worst_attach_second(began));
 }
 
 #[test]
@@ -184,13 +184,12 @@ fn a_net_that_was_split_in_two_grows_together_again() {
 #[test]
 fn a_quiet_net_costs_little_and_keeps_everybody_findable() {
     let mut sim = settled(setup(4, 40));
-    let links: Vec<_> = sim.running().iter().map(|process| sim.links_of(*process)).collect();
     sim.traffic = Traffic::default();
     sim.run_for(presence::LIFETIME * 3);
     let bytes: u64 = sim.traffic.kinds.values().map(|count| count.bytes).sum();
     println!("{} bytes a node and minute: {:#?}", bytes / 44 / 30, sim.traffic.kinds);
     assert!(bytes / 44 / 30 < 10_000, "{} bytes a node and minute", bytes / 44 / 30);
-    assert!(links.iter().all(|count| *count <= 44));
+    assert!((4..44).all(|node| sim.links_of(node) == 2), "a home and a standby each, and no other link");
     ask_around(&mut sim);
     assert_all_is_true(&sim);
 }

@@ -3,7 +3,7 @@
 //!
 //! The oracle asks only for what the protocol promises. A file must be found if its node and that node's home live, and the home
 //! had all of the node's journal [`SETTLE`] before the question, and still has it when the answer ends. A user must be found if
-//! the same holds for its attachment. What changed in between may be found or not; what was never
+//! the same holds for its attachment. The asker's home, too, must have been up for that long. What changed in between may be found or not; what was never
 //! true must not be.
 
 use std::{
@@ -230,7 +230,7 @@ impl Oracle {
             let (shown, limit) = (contents.len(), query.limit);
             self.violated(view.now, format_args!("{shown} contents were shown where {limit} were asked for"));
         }
-        if contents.len() >= query.limit as usize {
+        if contents.len() >= query.limit as usize || !self.is_settled(&asked) {
             return;
         }
         let missing: Vec<_> = due.difference(&asked.got).copied().collect();
@@ -244,6 +244,12 @@ impl Oracle {
             );
             self.violated(view.now, format_args!("{text}"));
         }
+    }
+
+    /// Whether the asker's home had been up for long enough to know the others when it was asked.
+    fn is_settled(&self, asked: &Asked) -> bool {
+        let home = self.truths[asked.asker].home;
+        home.is_some_and(|(home, _)| self.truths[home].since + SETTLE <= asked.at)
     }
 
     fn on_found(&mut self, id: RequestId, nodes: &[DirectoryEntry], view: &View<'_>) {
@@ -265,7 +271,7 @@ impl Oracle {
             let home_truth = &self.truths[*home];
             home_truth.running && home_truth.since + SETTLE <= asked.at && *since + SETTLE <= asked.at
         });
-        if let Some((home, _)) = attached.filter(|_| truth.running) {
+        if let Some((home, _)) = attached.filter(|_| truth.running && self.is_settled(&asked)) {
             self.score.online += 1;
             let right = shown.as_ref().is_some_and(|(online, presence)| {
                 *online
