@@ -176,7 +176,13 @@ impl Sim {
     fn dial(&mut self, from: End, address: &NodeAddress) {
         let Some(number) = self.numbers.get(&address.node).copied() else { return };
         let to = (number, Role::Supernode);
-        let Some(link) = self.links.begin(from, to) else { return };
+        let Some(link) = self.links.begin(from, to) else {
+            // There is one: say so. One that is being opened says so itself.
+            if self.links.speaking(from, to).is_some() {
+                self.tell_link_up(from, to);
+            }
+            return;
+        };
         *self.traffic.dials.entry(self.now().as_secs()).or_default() += 1;
         let target = &self.processes[number];
         let reached = !self.separated(from.0, number);
