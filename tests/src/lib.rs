@@ -1,3 +1,4 @@
-//! The ladder of tests: what several test binaries share.
+//! What the ladder of tests stands on: the deterministic simulator, and real processes.
 
 pub mod process;
+pub mod sim;

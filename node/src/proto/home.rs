@@ -12,6 +12,7 @@
 
 mod links;
 mod standby;
+mod steps;
 mod survey;
 
 use std::{
@@ -30,21 +31,8 @@ use super::{
     host_cache::HostCache,
 };
 
-/// Supernodes measured to find one that lives (guess: half of a cache that is a week old is dead).
-const SCOUTED: usize = 8;
-/// Supernodes measured before choosing; the design asks for at least 5.
-const SURVEYED: usize = 8;
-/// Known and usable supernodes that make a fresh list unnecessary.
-const ENOUGH: usize = 5;
-/// How long opening a link may take: the transport's idle timeout.
-const DIAL_WAIT: Duration = Duration::from_secs(4);
 /// How long an attach or a list may take on an open link (guess: the slowest access networks answer in 1 s).
 const ANSWER_WAIT: Duration = Duration::from_millis(1500);
-/// Supernodes tried in one round, redirects included, before backing off (guess).
-const MAX_TRIES: u32 = 8;
-/// Over how long the children of a dead supernode that have no standby spread their return: findable again within
-/// two seconds leaves one for the survey and the attachment.
-const REJOIN_SPREAD: Duration = Duration::from_millis(800);
 /// How often a node at home measures again: twice at least in the five minutes of iroh's rule.
 const SURVEY_EVERY: Duration = Duration::from_secs(120);
 /// How often it asks its home for a fresh list: as long as a supernode's record lives.
@@ -205,6 +193,7 @@ impl Homing {
             return;
         }
         let answer_by = scene.now.instant + ANSWER_WAIT;
+        let mut attaching = false;
         match &mut self.stage {
             Stage::Listing { from, until } if *from == node => {
                 *until = answer_by;
@@ -212,11 +201,12 @@ impl Homing {
             }
             Stage::Attaching { to, until } if *to == node => {
                 *until = answer_by;
+                attaching = true;
                 self.actions.push_back(Action::Attach(node));
             }
             _ => {}
         }
-        if self.standby.on_link_up(node, answer_by) {
+        if self.standby.on_link_up(node, answer_by) && !attaching {
             self.actions.push_back(Action::Standby(node));
         }
     }
@@ -254,8 +244,9 @@ impl Homing {
             }
             Stage::Surveying(survey) => {
                 survey.on_probed(node, answered);
+                let began = survey.began();
                 if survey.is_over(scene.now) {
-                    self.decide(scene);
+                    self.decide(began, scene);
                 }
             }
             _ => {}
@@ -312,7 +303,7 @@ impl Homing {
                 self.tries += 1;
                 self.try_alternatives(alternatives, scene);
             }
-            Stage::Settled if self.home == Some(from) => self.try_alternatives(alternatives, scene),
+            _ if self.home == Some(from) => self.leave_home(scene),
             _ => {}
         }
         self.prune();
@@ -352,7 +343,10 @@ impl Homing {
                 scene.hosts.handle_failed(*from, scene.now);
                 self.survey(&[], scene);
             }
-            Stage::Surveying(survey) if survey.is_over(scene.now) => self.decide(scene),
+            Stage::Surveying(survey) if survey.is_over(scene.now) => {
+                let began = survey.began();
+                self.decide(began, scene);
+            }
             Stage::Attaching { to, until } if *until <= now => {
                 let silent = *to;
                 scene.hosts.handle_failed(silent, scene.now);
@@ -368,175 +362,5 @@ impl Homing {
             self.standby_is_due(scene);
         }
         self.prune();
-    }
-
-    /// Begins a round: with what is known if that is enough, else by scouting.
-    fn seek(&mut self, scene: &mut Scene<'_>) {
-        self.tries = 0;
-        if self.serving {
-            return self.attach(self.own.node, scene);
-        }
-        if scene.hosts.knows_enough(ENOUGH, scene.now) {
-            return self.survey(&[], scene);
-        }
-        let scouts = scene.hosts.scouts(SCOUTED, scene.rng, scene.now);
-        if scouts.is_empty() {
-            return self.rest(scene);
-        }
-        self.stage = Stage::Scouting(self.probe(scouts, scene));
-    }
-
-    fn list(&mut self, from: NodeId, scene: &mut Scene<'_>) {
-        match self.open(from, scene) {
-            Some(until) => {
-                if self.links.get(from) == Some(Link::Up) {
-                    self.actions.push_back(Action::List(from));
-                }
-                self.stage = Stage::Listing { from, until };
-            }
-            None => self.rest(scene),
-        }
-    }
-
-    fn survey(&mut self, first: &[NodeId], scene: &mut Scene<'_>) {
-        let present: Vec<_> = first.iter().copied().chain(self.home).chain(self.standby.node()).collect();
-        let targets = scene.hosts.to_survey(&present, SURVEYED, scene.rng, scene.now);
-        if targets.is_empty() {
-            return self.decide(scene);
-        }
-        self.stage = Stage::Surveying(self.probe(targets, scene));
-    }
-
-    fn survey_again(&mut self, scene: &mut Scene<'_>) {
-        let now = scene.now.instant;
-        self.survey_at = Some(now + jitter(scene.rng, SURVEY_EVERY * 3 / 4, SURVEY_EVERY));
-        let Some(home) = self.home else { return };
-        if self.list_at.is_none_or(|at| at <= now) {
-            self.list_at = Some(now + LIST_EVERY);
-            self.actions.push_back(Action::List(home));
-        } else if !self.serving {
-            self.survey(&[], scene);
-        }
-    }
-
-    /// What the survey says: where to attach, whether to move, who is standby.
-    fn decide(&mut self, scene: &mut Scene<'_>) {
-        let target = match self.home {
-            None => scene.hosts.nearest(None, scene.now),
-            Some(home) => scene.hosts.clearly_nearer(home, scene.now),
-        };
-        match target {
-            Some(node) => self.attach(node, scene),
-            None => self.settle_or_rest(scene),
-        }
-    }
-
-    fn attach(&mut self, to: NodeId, scene: &mut Scene<'_>) {
-        match self.open(to, scene) {
-            Some(until) => {
-                if self.links.get(to) == Some(Link::Up) {
-                    self.actions.push_back(Action::Attach(to));
-                }
-                self.stage = Stage::Attaching { to, until };
-            }
-            None => self.settle_or_rest(scene),
-        }
-    }
-
-    fn try_alternatives(&mut self, alternatives: &[NodeId], scene: &mut Scene<'_>) {
-        if self.tries >= MAX_TRIES {
-            return self.settle_or_rest(scene);
-        }
-        let unmeasured: Vec<_> = alternatives
-            .iter()
-            .copied()
-            .filter(|node| scene.hosts.rtt(*node).is_none())
-            .take(SURVEYED)
-            .collect();
-        match scene.hosts.nearest(self.home, scene.now) {
-            Some(node) => self.attach(node, scene),
-            None if self.home.is_none() => self.survey(&unmeasured, scene),
-            None => self.settle_or_rest(scene),
-        }
-    }
-
-    fn attempt_failed(&mut self, scene: &mut Scene<'_>) {
-        self.tries += 1;
-        if self.home.is_some() {
-            self.actions.push_back(Action::Reassure);
-            return self.settle_or_rest(scene);
-        }
-        if self.serving || self.tries >= MAX_TRIES {
-            return self.settle_or_rest(scene);
-        }
-        match self.standby.kept().or_else(|| scene.hosts.nearest(None, scene.now)) {
-            Some(node) => self.attach(node, scene),
-            None => self.survey(&[], scene),
-        }
-    }
-
-    fn lose_home(&mut self, scene: &mut Scene<'_>) {
-        self.home = None;
-        self.actions.push_back(Action::HomeLost);
-        self.tries = 0;
-        let under_way = match self.stage {
-            Stage::Attaching { to, .. } => Some(to),
-            _ => None,
-        };
-        match self.standby.kept().filter(|_| !self.serving) {
-            Some(standby) if under_way != Some(standby) => self.attach(standby, scene),
-            _ if under_way.is_some() => {}
-            _ => {
-                let wait = jitter(scene.rng, Duration::ZERO, REJOIN_SPREAD);
-                self.stage = Stage::Resting { until: scene.now.instant + wait };
-            }
-        }
-    }
-
-    fn settle_or_rest(&mut self, scene: &mut Scene<'_>) {
-        if self.home.is_none() {
-            return self.rest(scene);
-        }
-        self.tries = 0;
-        self.stage = Stage::Settled;
-        if self.standby.node().is_none() {
-            self.look_for_standby(scene);
-        }
-    }
-
-    fn rest(&mut self, scene: &mut Scene<'_>) {
-        self.stage = Stage::Resting { until: scene.now.instant + self.backoff.next(scene.rng) };
-    }
-
-    /// Wants a link to `node`; until when its answer is due. `None` if nothing is known of it.
-    fn open(&mut self, node: NodeId, scene: &Scene<'_>) -> Option<Instant> {
-        let now = scene.now.instant;
-        match self.links.get(node) {
-            Some(Link::Up) => return Some(now + ANSWER_WAIT),
-            Some(Link::Dialing) => return Some(now + DIAL_WAIT),
-            None => {}
-        }
-        let own = (node == self.own.node).then(|| self.own.clone());
-        let address = own.or_else(|| scene.hosts.address(node))?;
-        self.links.dialing(node);
-        self.actions.push_back(Action::Dial(address));
-        Some(now + DIAL_WAIT)
-    }
-
-    fn probe(&mut self, targets: Vec<NodeAddress>, scene: &Scene<'_>) -> Survey {
-        let survey = Survey::new(targets.iter().map(|target| target.node), scene.now);
-        self.actions.extend(targets.into_iter().map(Action::Probe));
-        survey
-    }
-
-    /// Closes the links that no step needs.
-    fn prune(&mut self) {
-        let busy = match self.stage {
-            Stage::Listing { from: node, .. } | Stage::Attaching { to: node, .. } => Some(node),
-            _ => None,
-        };
-        let needed = [self.home, busy, self.standby.node()];
-        let closed = self.links.prune(|node| needed.contains(&Some(node)));
-        self.actions.extend(closed.into_iter().map(Action::Close));
     }
 }

@@ -67,15 +67,13 @@ impl HostCache {
             if node == self.own || candidate.address.addresses.is_empty() {
                 continue;
             }
-            self.hosts.entry(node).or_insert_with(|| Host {
-                addresses: candidate.address.addresses,
-                heard: candidate.heard,
-                load: candidate.load,
-                remembered: candidate.rtt,
-                samples: Vec::new(),
-                failures: 0,
-                avoid_until: None,
-            });
+            match self.hosts.get_mut(&node) {
+                Some(host) if host.heard.is_none() => host.addresses = candidate.address.addresses,
+                Some(_) => {}
+                None => {
+                    self.hosts.insert(node, Host::remembered(candidate));
+                }
+            }
         }
         self.evict(now);
         self.changed(now);
@@ -90,15 +88,9 @@ impl HostCache {
             self.forget(record.node, now);
             return;
         }
-        let host = self.hosts.entry(record.node).or_insert_with(|| Host {
-            addresses: Vec::new(),
-            heard: None,
-            load: None,
-            remembered: None,
-            samples: Vec::new(),
-            failures: 0,
-            avoid_until: None,
-        });
+        let unknown = NodeAddress { node: record.node, addresses: Vec::new() };
+        let host = self.hosts.entry(record.node);
+        let host = host.or_insert_with(|| Host::remembered(Candidate::new(unknown)));
         if host.heard.is_some_and(|heard| heard >= record.sequence) {
             return;
         }
@@ -173,7 +165,8 @@ impl HostCache {
             usable.sort_by_key(|node| self.hosts[node].avoid_until);
             usable.truncate(count);
         } else {
-            usable.sort_by_key(|node| (self.rtt(*node).unwrap_or(Duration::MAX), *node));
+            usable.shuffle(rng);
+            usable.sort_by_key(|node| self.rtt(*node).unwrap_or(Duration::MAX));
             usable = half_first_then_random(usable, count, rng);
         }
         usable.into_iter().filter_map(|node| self.address(node)).collect()
@@ -188,22 +181,19 @@ impl HostCache {
         rng: &mut ChaCha8Rng,
         now: Now,
     ) -> Vec<NodeAddress> {
-        let mut rest: Vec<_> = self
-            .hosts
-            .iter()
-            .filter(|(node, host)| host.is_usable(now) && !first.contains(node))
-            .map(|(node, host)| (!host.has_room(), host.remembered.unwrap_or(Duration::MAX), *node))
-            .collect();
-        rest.sort();
-        let rest = rest.into_iter().map(|(_, _, node)| node).collect();
+        let others = self.hosts.iter().filter(|(node, host)| host.is_usable(now) && !first.contains(node));
+        let mut rest: Vec<_> = others.map(|(node, _)| *node).collect();
+        // Before the stable sort: nodes that know the same list must not all measure the same supernodes.
+        rest.shuffle(rng);
+        rest.sort_by_key(|node| (!self.hosts[node].has_room(), self.rtt(*node).unwrap_or(Duration::MAX)));
         let rest = half_first_then_random(rest, count.saturating_sub(first.len()), rng);
         first.iter().copied().chain(rest).filter_map(|node| self.address(node)).collect()
     }
 
-    /// The nearest of the measured, among those with room if there are any; never `except`.
-    pub(super) fn nearest(&self, except: Option<NodeId>, now: Now) -> Option<NodeId> {
+    /// The nearest of those that were measured since `since`, among those with room if there are any; never `except`.
+    pub(super) fn nearest(&self, since: Instant, except: Option<NodeId>, now: Now) -> Option<NodeId> {
         self.measured(now)
-            .filter(|(node, ..)| Some(*node) != except)
+            .filter(|(node, host, _)| Some(*node) != except && host.answered_since(since))
             .min_by_key(|(node, host, rtt)| (!host.has_room(), *rtt, *node))
             .map(|(node, ..)| node)
     }
@@ -295,6 +285,18 @@ impl HostCache {
 }
 
 impl Host {
+    fn remembered(candidate: Candidate) -> Self {
+        Self {
+            addresses: candidate.address.addresses,
+            heard: candidate.heard,
+            load: candidate.load,
+            remembered: candidate.rtt,
+            samples: Vec::new(),
+            failures: 0,
+            avoid_until: None,
+        }
+    }
+
     fn is_usable(&self, now: Now) -> bool {
         self.avoid_until.is_none_or(|until| until <= now.instant)
     }
@@ -305,6 +307,10 @@ impl Host {
 
     fn recent(&self, now: Now) -> impl DoubleEndedIterator<Item = Duration> {
         self.samples.iter().filter(move |(at, _)| *at + SAMPLE_LIFE > now.instant).map(|(_, rtt)| *rtt)
+    }
+
+    fn answered_since(&self, since: Instant) -> bool {
+        self.samples.last().is_some_and(|(at, _)| *at >= since)
     }
 
     fn best(&self, now: Now) -> Option<Duration> {

@@ -54,7 +54,9 @@ struct Asked {
     until: Instant,
     /// How often it was sent to a home.
     sent: u32,
-    seen: BTreeSet<(ContentHash, NodeId)>,
+    /// What was passed on: each content with its sources.
+    seen: BTreeMap<ContentHash, BTreeSet<NodeId>>,
+    hits: usize,
 }
 
 impl Questions {
@@ -64,7 +66,7 @@ impl Questions {
             return self.fail(id, Failure::Declined(Decline::TooMany));
         }
         let until = now.instant + HOME_WAIT;
-        self.asked.insert(id, Asked { question, until, sent: 0, seen: BTreeSet::new() });
+        self.asked.insert(id, Asked { question, until, sent: 0, seen: BTreeMap::new(), hits: 0 });
         self.send(id, now);
     }
 
@@ -104,12 +106,7 @@ impl Questions {
     /// Results: those that answer the question and were not seen yet are passed on.
     pub(super) fn on_hits(&mut self, id: RequestId, mut hits: Vec<Hit>) {
         let Some(asked) = self.asked.get_mut(&id) else { return };
-        let Question::Search(query) = &asked.question else { return };
-        hits.retain(|hit| {
-            answers(query, hit)
-                && asked.seen.len() < MAX_HITS
-                && asked.seen.insert((hit.hash, hit.source.node))
-        });
+        hits.retain(|hit| asked.takes(hit));
         if !hits.is_empty() {
             self.actions.push_back(Action::Tell(Event::Hits { id, hits }));
         }
@@ -203,6 +200,21 @@ impl Questions {
     fn fail(&mut self, id: RequestId, reason: Failure) {
         self.asked.remove(&id);
         self.actions.push_back(Action::Tell(Event::Failed { id, reason }));
+    }
+}
+
+impl Asked {
+    /// Whether the user wants to see this hit; it counts as shown then. Beyond as many contents as were asked for, only
+    /// more sources of these are of use.
+    fn takes(&mut self, hit: &Hit) -> bool {
+        let Question::Search(query) = &self.question else { return false };
+        let enough = self.seen.len() >= query.limit as usize && !self.seen.contains_key(&hit.hash);
+        if enough || self.hits >= MAX_HITS || !answers(query, hit) {
+            return false;
+        }
+        let new = self.seen.entry(hit.hash).or_default().insert(hit.source.node);
+        self.hits += usize::from(new);
+        new
     }
 }
 

@@ -1,6 +1,7 @@
 //! Scenarios of the node's machine alone: alice's node among scripted supernodes, under virtual time.
 
 mod choosing;
+mod hostile;
 mod keys;
 mod publishing;
 mod questions;
@@ -47,6 +48,20 @@ struct Scripted {
     refuses: Option<Refusal>,
 }
 
+impl Scripted {
+    fn new(rtt: Duration) -> Self {
+        Self {
+            rtt,
+            alive: true,
+            mute: false,
+            children: 3,
+            holds: JournalMark::default(),
+            redirects_to: Vec::new(),
+            refuses: None,
+        }
+    }
+}
+
 /// Alice's machine and the supernodes around it. What it sends is answered at once.
 struct Scene {
     alice: Client,
@@ -57,6 +72,7 @@ struct Scene {
     probed: Vec<u8>,
     dialled: Vec<u8>,
     closed: Vec<u8>,
+    link_log: Vec<(u8, bool)>,
     revision: u64,
 }
 
@@ -80,15 +96,7 @@ impl Scene {
     /// Alice knows the first supernode; there are as many as `rtts`, numbered from 1.
     fn new(rtts: &[u64]) -> Self {
         let now = the_beginning();
-        let script = |rtt: &u64| Scripted {
-            rtt: ms(*rtt),
-            alive: true,
-            mute: false,
-            children: 3,
-            holds: JournalMark::default(),
-            redirects_to: Vec::new(),
-            refuses: None,
-        };
+        let script = |rtt: &u64| Scripted::new(ms(*rtt));
         Self {
             alice: Client::new(Config::default(), keyring(0), 7, now),
             now,
@@ -98,6 +106,7 @@ impl Scene {
             probed: Vec::new(),
             dialled: Vec::new(),
             closed: Vec::new(),
+            link_log: Vec::new(),
             revision: 0,
         }
     }
@@ -168,9 +177,13 @@ impl Scene {
                 self.dialled.push(number);
                 let alive = self.supernodes.get(&number).is_some_and(|script| script.alive);
                 let node = to.node;
+                self.link_log.push((number, alive));
                 self.handle(if alive { Input::LinkUp { node } } else { Input::DialFailed { node } });
             }
-            Output::Close(node) => self.closed.push(node.0[0]),
+            Output::Close(node) => {
+                self.closed.push(node.0[0]);
+                self.link_log.push((node.0[0], false));
+            }
             Output::Probe(to) => {
                 let number = to.node.0[0];
                 self.probed.push(number);

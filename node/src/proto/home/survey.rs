@@ -31,6 +31,11 @@ impl Survey {
         self.answered |= self.waiting.remove(&node) && answered;
     }
 
+    /// When it began.
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
     /// Whether there is nothing more to wait for.
     pub(super) fn is_over(&self, now: Now) -> bool {
         self.waiting.is_empty() || self.poll_timeout() <= now.instant

@@ -75,18 +75,7 @@ fn the_standby_is_on_another_machine_if_there_is_one() {
     same_machine.addresses = address(3).addresses;
     scene.supernodes.remove(&4);
     let known = [address(1), address(2), address(3), address(5), same_machine];
-    scene.supernodes.insert(
-        4,
-        Scripted {
-            rtt: ms(13),
-            alive: true,
-            mute: true,
-            children: 0,
-            holds: JournalMark::default(),
-            redirects_to: Vec::new(),
-            refuses: None,
-        },
-    );
+    scene.supernodes.insert(4, Scripted { mute: true, ..Scripted::new(ms(13)) });
     scene.supernode(1).mute = true; // No list comes: alice has to do with what she knows.
     scene.handle(Input::Candidates(known.into_iter().map(Candidate::new).collect()));
     scene.advance(ms(6000));
@@ -154,18 +143,7 @@ fn a_node_that_nobody_answers_asks_less_and_less_often() {
 #[test]
 fn a_node_that_serves_is_its_own_home_and_finds_another_when_it_stops() {
     let mut scene = Scene::at_home(&[10, 20, 30]);
-    scene.supernodes.insert(
-        0,
-        Scripted {
-            rtt: Duration::ZERO,
-            alive: true,
-            mute: false,
-            children: 0,
-            holds: JournalMark::default(),
-            redirects_to: Vec::new(),
-            refuses: None,
-        },
-    );
+    scene.supernodes.insert(0, Scripted::new(Duration::ZERO));
     scene.handle(Input::Serving(true));
     assert_eq!((scene.home(), scene.standby()), (Some(0), None));
     scene.handle(Input::Serving(false));

@@ -106,6 +106,17 @@ fn results_stream_and_each_is_shown_once() {
 }
 
 #[test]
+fn more_contents_than_were_asked_for_are_not_shown_but_more_sources_are() {
+    let mut scene = Scene::at_home(&[10]);
+    ask(&mut scene, fractals());
+    let many = (0..80).map(|content| hit(content, 50, 200)).collect();
+    scene.receive(1, ToChild::Hits { id: FIRST, hits: many });
+    assert_eq!(hits(&scene).len(), 50);
+    scene.receive(1, ToChild::Hits { id: FIRST, hits: vec![hit(7, 51, 200), hit(70, 51, 200)] });
+    assert_eq!(hits(&scene).last(), Some(&(7, 51)));
+}
+
+#[test]
 fn a_search_is_asked_again_when_the_home_dies_but_only_once() {
     let mut scene = Scene::at_home(&[10, 20, 30]);
     ask(&mut scene, fractals());
@@ -144,8 +155,8 @@ fn too_many_questions_at_once_are_declined() {
 fn a_flood_of_results_is_cut_off() {
     let mut scene = Scene::at_home(&[10]);
     ask(&mut scene, fractals());
-    for content in 0..100u8 {
-        let flood = (0..250).map(|source| hit(content, source, 200)).collect();
+    for content in 0..50u8 {
+        let flood = (0..=255).map(|source| hit(content, source, 200)).collect();
         scene.receive(1, ToChild::Hits { id: FIRST, hits: flood });
     }
     assert_eq!(hits(&scene).len(), 10_000);

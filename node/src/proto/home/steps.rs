@@ -1,0 +1,206 @@
+//! The steps of choosing: what follows when one is done or has failed.
+
+use std::time::{Duration, Instant};
+
+use nearmesh_common::{NodeId, wire::NodeAddress};
+
+use super::{ANSWER_WAIT, Action, Homing, LIST_EVERY, Link, SURVEY_EVERY, Scene, Stage, Survey, jitter};
+
+/// Supernodes measured to find one that lives (guess: half of a cache that is a week old is dead).
+const SCOUTED: usize = 8;
+/// Supernodes measured before choosing; the design asks for at least 5. Of 16 taken at random the nearest is in the nearest
+/// sixth of all with a probability of 95 %.
+const SURVEYED: usize = 16;
+/// Known and usable supernodes that make a fresh list unnecessary.
+const ENOUGH: usize = 5;
+/// How long opening a link may take: the transport's idle timeout.
+const DIAL_WAIT: Duration = Duration::from_secs(4);
+/// How old a measurement may be to attach without measuring again: a round takes that long at most (guess).
+const FRESH: Duration = Duration::from_secs(10);
+/// Supernodes tried in one round, redirects included, before backing off (guess).
+const MAX_TRIES: u32 = 8;
+/// Over how long the children of a dead supernode that have no standby spread their return: findable again within
+/// two seconds leaves one for the survey and the attachment.
+const REJOIN_SPREAD: Duration = Duration::from_millis(800);
+
+impl Homing {
+    /// Begins a round: with what is known if that is enough, else by scouting.
+    pub(super) fn seek(&mut self, scene: &mut Scene<'_>) {
+        self.tries = 0;
+        if self.serving {
+            return self.attach(self.own.node, scene);
+        }
+        if scene.hosts.knows_enough(ENOUGH, scene.now) {
+            return self.survey(&[], scene);
+        }
+        let scouts = scene.hosts.scouts(SCOUTED, scene.rng, scene.now);
+        if scouts.is_empty() {
+            return self.rest(scene);
+        }
+        self.stage = Stage::Scouting(self.probe(scouts, scene));
+    }
+
+    pub(super) fn list(&mut self, from: NodeId, scene: &mut Scene<'_>) {
+        match self.open(from, scene) {
+            Some(until) => {
+                if self.links.get(from) == Some(Link::Up) {
+                    self.actions.push_back(Action::List(from));
+                }
+                self.stage = Stage::Listing { from, until };
+            }
+            None => self.rest(scene),
+        }
+    }
+
+    pub(super) fn survey(&mut self, first: &[NodeId], scene: &mut Scene<'_>) {
+        let present: Vec<_> = first.iter().copied().chain(self.home).chain(self.standby.node()).collect();
+        let targets = scene.hosts.to_survey(&present, SURVEYED, scene.rng, scene.now);
+        if targets.is_empty() {
+            return self.settle_or_rest(scene);
+        }
+        self.stage = Stage::Surveying(self.probe(targets, scene));
+    }
+
+    pub(super) fn survey_again(&mut self, scene: &mut Scene<'_>) {
+        let now = scene.now.instant;
+        self.survey_at = Some(now + jitter(scene.rng, SURVEY_EVERY * 3 / 4, SURVEY_EVERY));
+        let Some(home) = self.home else { return };
+        if self.list_at.is_none_or(|at| at <= now) {
+            self.list_at = Some(now + LIST_EVERY);
+            self.actions.push_back(Action::List(home));
+        } else if !self.serving {
+            self.survey(&[], scene);
+        }
+    }
+
+    /// What the survey that began at `since` says: where to attach, whether to move, who is standby. Who did not answer it
+    /// may be dead, however near it once was.
+    pub(super) fn decide(&mut self, since: Instant, scene: &mut Scene<'_>) {
+        let target = match self.home {
+            None => scene.hosts.nearest(since, None, scene.now),
+            Some(home) => scene.hosts.clearly_nearer(home, scene.now),
+        };
+        match target {
+            Some(node) => self.attach(node, scene),
+            None => self.settle_or_rest(scene),
+        }
+    }
+
+    pub(super) fn attach(&mut self, to: NodeId, scene: &mut Scene<'_>) {
+        match self.open(to, scene) {
+            Some(until) => {
+                if self.links.get(to) == Some(Link::Up) {
+                    self.actions.push_back(Action::Attach(to));
+                }
+                self.stage = Stage::Attaching { to, until };
+            }
+            None => self.settle_or_rest(scene),
+        }
+    }
+
+    /// The one we asked is full. At home that is reason enough to stay; else one of its alternatives may be near.
+    pub(super) fn try_alternatives(&mut self, alternatives: &[NodeId], scene: &mut Scene<'_>) {
+        if self.home.is_some() || self.tries >= MAX_TRIES {
+            return self.settle_or_rest(scene);
+        }
+        if let Some(node) = self.fresh(scene) {
+            return self.attach(node, scene);
+        }
+        let unmeasured = alternatives.iter().copied().filter(|node| scene.hosts.rtt(*node).is_none());
+        let unmeasured: Vec<_> = unmeasured.take(SURVEYED).collect();
+        self.survey(&unmeasured, scene);
+    }
+
+    /// The home asks us to go. Without a place to go to we stay until its link breaks.
+    pub(super) fn leave_home(&mut self, scene: &mut Scene<'_>) {
+        if let Some(node) = self.standby.kept().or_else(|| self.fresh(scene)) {
+            self.attach(node, scene);
+        }
+    }
+
+    pub(super) fn attempt_failed(&mut self, scene: &mut Scene<'_>) {
+        self.tries += 1;
+        if self.home.is_some() {
+            self.actions.push_back(Action::Reassure);
+            return self.settle_or_rest(scene);
+        }
+        if self.serving || self.tries >= MAX_TRIES {
+            return self.settle_or_rest(scene);
+        }
+        match self.standby.kept().or_else(|| self.fresh(scene)) {
+            Some(node) => self.attach(node, scene),
+            None => self.survey(&[], scene),
+        }
+    }
+
+    /// The nearest of those that are known to have been alive a moment ago.
+    fn fresh(&self, scene: &Scene<'_>) -> Option<NodeId> {
+        let since = scene.now.instant.checked_sub(FRESH)?;
+        scene.hosts.nearest(since, self.home, scene.now)
+    }
+
+    pub(super) fn lose_home(&mut self, scene: &mut Scene<'_>) {
+        self.home = None;
+        self.actions.push_back(Action::HomeLost);
+        self.tries = 0;
+        let under_way = match self.stage {
+            Stage::Attaching { to, .. } => Some(to),
+            _ => None,
+        };
+        match self.standby.kept().filter(|_| !self.serving) {
+            Some(standby) if under_way != Some(standby) => self.attach(standby, scene),
+            _ if under_way.is_some() => {}
+            _ => {
+                let wait = jitter(scene.rng, Duration::ZERO, REJOIN_SPREAD);
+                self.stage = Stage::Resting { until: scene.now.instant + wait };
+            }
+        }
+    }
+
+    pub(super) fn settle_or_rest(&mut self, scene: &mut Scene<'_>) {
+        if self.home.is_none() {
+            return self.rest(scene);
+        }
+        self.tries = 0;
+        self.stage = Stage::Settled;
+        if self.standby.node().is_none() {
+            self.look_for_standby(scene);
+        }
+    }
+
+    pub(super) fn rest(&mut self, scene: &mut Scene<'_>) {
+        self.stage = Stage::Resting { until: scene.now.instant + self.backoff.next(scene.rng) };
+    }
+
+    /// Wants a link to `node`; until when its answer is due. `None` if nothing is known of it.
+    pub(super) fn open(&mut self, node: NodeId, scene: &Scene<'_>) -> Option<Instant> {
+        let now = scene.now.instant;
+        match self.links.get(node) {
+            Some(Link::Up) => return Some(now + ANSWER_WAIT),
+            Some(Link::Dialing) => return Some(now + DIAL_WAIT),
+            None => {}
+        }
+        let own = (node == self.own.node).then(|| self.own.clone());
+        let address = own.or_else(|| scene.hosts.address(node))?;
+        self.links.dialing(node);
+        self.actions.push_back(Action::Dial(address));
+        Some(now + DIAL_WAIT)
+    }
+
+    pub(super) fn probe(&mut self, targets: Vec<NodeAddress>, scene: &Scene<'_>) -> Survey {
+        let survey = Survey::new(targets.iter().map(|target| target.node), scene.now);
+        self.actions.extend(targets.into_iter().map(Action::Probe));
+        survey
+    }
+
+    /// Closes the links that no step needs.
+    pub(super) fn prune(&mut self) {
+        let busy = match self.stage {
+            Stage::Listing { from: node, .. } | Stage::Attaching { to: node, .. } => Some(node),
+            _ => None,
+        };
+        let needed = [self.home, busy, self.standby.node()];
+        let closed = self.links.prune(|node| needed.contains(&Some(node)));
+        self.actions.extend(closed.into_iter().map(Action::Close));
+    }
+}

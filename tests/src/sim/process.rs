@@ -1,0 +1,77 @@
+//! One simulated process: its machines, what it shares, and what it keeps while it is down.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use nearmesh::proto::{Candidate, Client, Config};
+use nearmesh_common::{NodeId, Now, UserName, signed::Keyring, wire::NodeAddress};
+use nearmesh_supernode::proto::{Input, Output};
+
+use super::{flooding::Flooding, library::Library, links::Role, network::Place};
+
+/// What drives a supernode, whichever kind it is.
+pub(super) trait SupernodeMachine {
+    fn handle(&mut self, input: Input, now: Now);
+    fn poll_output(&mut self) -> Option<Output>;
+    fn poll_timeout(&self) -> Option<Instant>;
+}
+
+/// A process, running or not.
+pub(super) struct Process {
+    pub(super) node: NodeId,
+    pub(super) user: UserName,
+    pub(super) place: Place,
+    pub(super) keyring: Arc<dyn Keyring>,
+    pub(super) library: Library,
+    /// How many children it takes, if it is a supernode.
+    pub(super) capacity: Option<u32>,
+    /// Its host cache on disk.
+    pub(super) known: Vec<Candidate>,
+    pub(super) running: Option<Running>,
+    /// How often it was started.
+    pub(super) lives: u32,
+}
+
+/// The machines of a running process, and when each wants to be called.
+pub(super) struct Running {
+    pub(super) client: Client,
+    pub(super) supernode: Option<Box<dyn SupernodeMachine>>,
+    pub(super) wakes: [Option<Duration>; 2],
+}
+
+impl Process {
+    pub(super) fn address(&self) -> NodeAddress {
+        NodeAddress { node: self.node, addresses: vec![self.place.address] }
+    }
+
+    /// Starts the machines. The same process in the same life behaves the same.
+    pub(super) fn start(&mut self, seed: u64, now: Now) {
+        self.lives += 1;
+        let seed = seed ^ (u64::from(self.lives) << 48) ^ u64::from(self.place.address.port());
+        let own = u64::from_le_bytes(self.node.0[..8].try_into().expect("an id has 32 bytes"));
+        let seed = seed ^ own;
+        let addresses = vec![self.place.address];
+        let config = Config {
+            addresses: addresses.clone(),
+            journal: self.library.mark(),
+            serving: self.capacity.is_some(),
+        };
+        let supernode = self.capacity.map(|capacity| -> Box<dyn SupernodeMachine> {
+            Box::new(Flooding::new(addresses, capacity, self.keyring.clone(), now))
+        });
+        let client = Client::new(config, self.keyring.clone(), seed, now);
+        self.running = Some(Running { client, supernode, wakes: [None; 2] });
+    }
+}
+
+impl Running {
+    /// When the machine `role` wants to be called.
+    pub(super) fn wants(&self, role: Role) -> Option<Instant> {
+        match role {
+            Role::Client => self.client.poll_timeout(),
+            Role::Supernode => self.supernode.as_ref().and_then(|machine| machine.poll_timeout()),
+        }
+    }
+}

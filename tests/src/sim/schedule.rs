@@ -1,0 +1,94 @@
+//! Virtual time: what is due when, in one order for every run.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    time::{Duration, Instant},
+};
+
+use nearmesh_common::{Now, UnixMillis};
+
+/// The wall clock when a simulation begins.
+const BEGINNING: UnixMillis = UnixMillis(1_800_000_000_000);
+
+/// Events by time; those of the same time in the order in which they were planned.
+#[derive(Debug)]
+pub(super) struct Schedule<E> {
+    heap: BinaryHeap<Reverse<Due<E>>>,
+    planned: u64,
+    base: Instant,
+    now: Duration,
+}
+
+#[derive(Debug)]
+struct Due<E> {
+    at: Duration,
+    order: u64,
+    event: E,
+}
+
+impl<E> Schedule<E> {
+    /// The present is as good a beginning as any: only differences are ever seen.
+    #[allow(clippy::disallowed_methods)]
+    pub(super) fn new() -> Self {
+        Self { heap: BinaryHeap::new(), planned: 0, base: Instant::now(), now: Duration::ZERO }
+    }
+
+    /// Time since the beginning.
+    pub(super) fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// The present moment, as machines take it.
+    pub(super) fn moment(&self) -> Now {
+        Now { instant: self.base + self.now, wall: BEGINNING.after(self.now) }
+    }
+
+    /// When `instant` is, since the beginning.
+    pub(super) fn offset(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.base)
+    }
+
+    /// Plans `event`, not before now.
+    pub(super) fn at(&mut self, at: Duration, event: E) {
+        self.planned += 1;
+        self.heap.push(Reverse(Due { at: at.max(self.now), order: self.planned, event }));
+    }
+
+    /// Takes the next event due by `end`, and moves time on to it; to `end` if there is none.
+    pub(super) fn next(&mut self, end: Duration) -> Option<E> {
+        if self.heap.peek().is_none_or(|Reverse(due)| due.at > end) {
+            self.now = end;
+            return None;
+        }
+        let Reverse(due) = self.heap.pop()?;
+        self.now = due.at;
+        Some(due.event)
+    }
+}
+
+impl<E> Due<E> {
+    fn key(&self) -> (Duration, u64) {
+        (self.at, self.order)
+    }
+}
+
+impl<E> PartialEq for Due<E> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl<E> Eq for Due<E> {}
+
+impl<E> PartialOrd for Due<E> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<E> Ord for Due<E> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
