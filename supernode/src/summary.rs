@@ -9,6 +9,7 @@
 //! applied.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod entries;
 mod owner;
 #[cfg(test)]
 mod tests;
@@ -45,8 +46,8 @@ impl Probe {
     }
 
     /// Whether every entry that it needs passes `has`. A query without words matches nowhere.
-    fn all(&self, has: impl FnMut(&SummaryEntry) -> bool) -> bool {
-        self.0.as_ref().is_some_and(|needed| needed.iter().all(has))
+    fn all(&self, mut has: impl FnMut(SummaryEntry) -> bool) -> bool {
+        self.0.as_ref().is_some_and(|needed| needed.iter().all(|entry| has(*entry)))
     }
 }
 

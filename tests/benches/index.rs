@@ -45,8 +45,8 @@ fn main() {
     );
     println!("inserts            {:.0} a second", records as f64 / spent.as_secs_f64());
 
-    ask(&catalogue, "one word", (0..QUERIES).map(|_| names.word().to_owned()));
-    ask(&catalogue, "two words of a name", (0..QUERIES).map(|_| names.two_of_a_name()));
+    ask(&catalogue, "one word", (0..QUERIES).map(|_| names.word()));
+    ask(&catalogue, "two words of a name", (0..QUERIES).map(|_| names.two_of_a_kept_name()));
     ask(&catalogue, "two words anyhow", (0..QUERIES).map(|_| format!("{} {}", names.word(), names.word())));
     for chars in [1, 2, 3, 4] {
         let query = |names: &mut Names| format!("{} {}", names.word(), &names.word()[..chars]);
@@ -67,6 +67,9 @@ fn build(records: usize, names: &mut Names) -> (Catalogue, usize, Duration) {
     let (mut name_bytes, mut spent) = (0, Duration::ZERO);
     for child in 0..records.div_ceil(FILES_OF_A_CHILD) {
         let files: Vec<FileEntry> = (0..FILES_OF_A_CHILD).map(|number| names.file(number as u32)).collect();
+        if child % (records / FILES_OF_A_CHILD).div_ceil(5000) == 0 {
+            names.kept.push(files[0].name.clone());
+        }
         name_bytes += files.iter().map(|file| file.name.len()).sum::<usize>();
         let begin = Instant::now();
         for file in &files {
@@ -134,6 +137,8 @@ struct Names {
     list: Vec<String>,
     /// How likely one of the words up to here is, of the last one's value.
     shares: Vec<f64>,
+    /// A part of those that were made, to ask for.
+    kept: Vec<Box<str>>,
 }
 
 impl Names {
@@ -153,29 +158,30 @@ impl Names {
             *sum += 1.0 / rank as f64;
             Some(*sum)
         });
-        Self { rng, list, shares: shares.collect() }
+        Self { rng, list, shares: shares.collect(), kept: Vec::new() }
     }
 
-    fn word(&mut self) -> &str {
+    fn word(&mut self) -> String {
         let point = self.rng.random::<f64>() * self.shares.last().copied().unwrap_or_default();
         let at = self.shares.partition_point(|share| *share < point);
-        &self.list[at.min(self.list.len() - 1)]
+        self.list[at.min(self.list.len() - 1)].clone()
     }
 
     fn name(&mut self) -> String {
         let mut name = String::new();
         for _ in 0..WORDS_IN_A_NAME {
-            name += self.word();
+            name += &self.word();
             name.push(' ');
         }
         name.pop();
         name + [".mp3", ".jpg", ".pdf", ".txt"][self.rng.random_range(0..4)]
     }
 
-    /// Two words that some name may well have.
-    fn two_of_a_name(&mut self) -> String {
-        let name = self.name();
-        name.split(' ').take(2).collect::<Vec<_>>().join(" ")
+    /// Two neighbours, in their order.
+    fn two_of_a_kept_name(&mut self) -> String {
+        let name = self.rng.random_range(0..self.kept.len());
+        let from = self.rng.random_range(0..WORDS_IN_A_NAME - 1);
+        self.kept[name].split(' ').skip(from).take(2).collect::<Vec<_>>().join(" ")
     }
 
     fn file(&mut self, number: u32) -> FileEntry {

@@ -216,8 +216,7 @@ impl Run {
     fn resize<const SIZE: usize>(&mut self, room: u16, arena: &mut Arena) {
         let mut moved = Self::new::<SIZE>(room, arena);
         let bytes = usize::from(self.len) * SIZE;
-        let copy: smallvec::SmallVec<[u8; MAX_SLOT_BYTES]> = arena.get(self.slot, bytes).into();
-        arena.get_mut(moved.slot, bytes).copy_from_slice(&copy);
+        arena.copy(self.slot, moved.slot, bytes);
         moved.len = self.len;
         self.free::<SIZE>(arena);
         *self = moved;

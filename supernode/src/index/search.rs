@@ -8,11 +8,13 @@
 use std::cmp::Reverse;
 
 use nearmesh_common::{ContentHash, wire::query::Filter};
+use smallvec::SmallVec;
 
 use super::{
     MAX_SOURCES, Match, Terms,
     cursor::{Cursor, intersect},
     postings::Postings,
+    records::Record,
     store::Store,
 };
 
@@ -21,8 +23,8 @@ const POOL_FACTOR: usize = 2;
 /// Most steps along the rarest word's postings in one query; beyond, what lies further on is missed. 10 ms at 10 ns (a fifth of
 /// the size goal of 5 million has the word).
 const MAX_STEPS: usize = 1 << 20;
-/// Most records that are read in one query: 6 ms at 300 ns.
-const MAX_READ: usize = 20_000;
+/// Most records that are read in one query, of contents that are not in the pool: 2 to 3 ms at 300 ns.
+const MAX_READ: usize = 8192;
 /// Most files of one content that are looked at for more sources (guess).
 const MAX_SOURCES_READ: usize = 500;
 /// What reading a record costs, in steps along postings (measured: 300 ns to 10 ns).
@@ -110,10 +112,11 @@ impl<'a> Pool<'a> {
 
     /// Takes what all of `whole` and `last` have in common, and leaves `reads` for later.
     fn walk(&mut self, whole: &[&Postings], last: Option<&Postings>, reads: usize) {
-        let mut lists: Vec<&Postings> = whole.iter().copied().chain(last).collect();
+        let mut lists: SmallVec<[&Postings; 4]> = whole.iter().copied().chain(last).collect();
         lists.sort_by_key(|postings| postings.len());
         let arena = &self.store.arena;
-        let mut cursors: Vec<Cursor<'_>> = lists.iter().map(|list| Cursor::new(list, arena)).collect();
+        let mut cursors: SmallVec<[Cursor<'_>; 4]> =
+            lists.iter().map(|list| Cursor::new(list, arena)).collect();
         self.steps = intersect(&mut cursors, self.steps, |record| {
             self.offer(record);
             !self.is_full() && self.reads > reads
@@ -121,19 +124,22 @@ impl<'a> Pool<'a> {
     }
 
     fn offer(&mut self, at: u32) {
-        let Some(score) = self.admit(at) else { return };
-        if self.seen.insert(at, self.store) {
+        let Some(record) = self.admit(at) else { return };
+        let Some(place) = self.seen.place(record, self.store) else { return };
+        self.reads = self.reads.saturating_sub(1);
+        if let Some(score) = self.score(record) {
+            self.seen.places[place] = at;
             self.found.push((score, at));
         }
     }
 
-    /// The score of a record, if it matches.
-    fn admit(&mut self, at: u32) -> Option<u16> {
+    /// A record that is found and passes the filter.
+    fn admit(&self, at: u32) -> Option<&'a Record> {
         let record = self.store.found(at)?;
-        if !self.filter.admits(record.size(), record.kind()) {
-            return None;
-        }
-        self.reads = self.reads.saturating_sub(1);
+        self.filter.admits(record.size(), record.kind()).then_some(record)
+    }
+
+    fn score(&self, record: &Record) -> Option<u16> {
         let (name, tag_words) = record.texts(&self.store.arena);
         self.terms.score(name, tag_words)
     }
@@ -156,7 +162,7 @@ impl<'a> Pool<'a> {
         matches
     }
 
-    fn add_sources(&mut self, first: u32, matches: &mut Vec<Match>) {
+    fn add_sources(&self, first: u32, matches: &mut Vec<Match>) {
         let hash = self.store.records.get(first).hash();
         let mut room = MAX_SOURCES - 1;
         for at in self.store.records.with_content(&hash).take(MAX_SOURCES_READ) {
@@ -164,7 +170,7 @@ impl<'a> Pool<'a> {
                 return;
             }
             if at != first
-                && let Some(score) = self.admit(at)
+                && let Some(score) = self.admit(at).and_then(|record| self.score(record))
             {
                 matches.push(self.store.describe(at, score));
                 room -= 1;
@@ -185,18 +191,17 @@ impl Seen {
         Self { places: vec![FREE; (most * 2).next_power_of_two()] }
     }
 
-    /// Whether the record's content is new.
-    fn insert(&mut self, at: u32, store: &Store) -> bool {
-        let hash = store.records.get(at).hash();
+    /// Where the record's content may be noted; `None` if it is in the pool.
+    fn place(&self, record: &Record, store: &Store) -> Option<usize> {
+        let hash = record.hash();
         let mut place = usize::from(hash.0[0]) | usize::from(hash.0[1]) << 8;
         loop {
             place %= self.places.len();
             match self.places[place] {
-                FREE => break self.places[place] = at,
-                other if store.records.get(other).hash() == hash => return false,
+                FREE => return Some(place),
+                other if store.records.get(other).hash() == hash => return None,
                 _ => place += 1,
             }
         }
-        true
     }
 }
