@@ -109,7 +109,10 @@ impl Postings {
 
 impl Blocks {
     fn insert(&mut self, record: u32, arena: &mut Arena) {
-        let after = self.list.partition_point(|block| block.base <= record);
+        let after = match self.list.last() {
+            Some(last) if last.base <= record => self.list.len(),
+            _ => self.list.partition_point(|block| block.base <= record),
+        };
         let covering = after.checked_sub(1).filter(|at| self.list[*at].base >> 16 == record >> 16);
         let Some(at) = covering else {
             return self.begin(after, record & !0xffff, record, arena);

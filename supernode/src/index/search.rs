@@ -20,7 +20,7 @@ use super::{
 
 /// Contents that are looked at for each that is wanted, so that the better matches win (guess).
 const POOL_FACTOR: usize = 2;
-/// Most steps along the rarest word's postings in one query; beyond, what lies further on is missed. 10 ms at 10 ns (a fifth of
+/// Most steps along the rarest word's postings in one query; beyond, what lies further on is missed. 20 ms at 20 ns (a fifth of
 /// the size goal of 5 million has the word).
 const MAX_STEPS: usize = 1 << 20;
 /// Most records that are read in one query, of contents that are not in the pool: 2 to 3 ms at 300 ns.
@@ -85,29 +85,37 @@ impl<'a> Pool<'a> {
     }
 
     fn fill_by_prefix(&mut self, whole: &[&Postings]) {
-        let Store { arena, vocabulary, children, .. } = self.store;
-        let words = vocabulary.beginning_with(self.terms.last(), arena);
-        if let Some(rarest) = whole.iter().map(|postings| postings.len()).min() {
-            let (mut among, mut sum): (usize, usize) = (0, 0);
-            for postings in vocabulary.beginning_with(self.terms.last(), arena).take(MAX_PREFIX_WORDS) {
-                among += 1;
-                sum += postings.len();
-            }
-            // If the words were independent, every (records / sum)th record that has the others would have it, too.
-            let expected = rarest.min(self.room * (children.live() / sum.max(1) + 1));
-            if sum == 0 {
+        let Store { arena, vocabulary, .. } = self.store;
+        if let Some(rarest) = whole.iter().map(|postings| postings.len()).min()
+            && self.is_cheaper_to_read(rarest)
+        {
+            let kept = MAX_READ / 2;
+            self.walk(whole, None, kept);
+            if self.reads > kept {
                 return;
             }
-            if among == MAX_PREFIX_WORDS || sum + among * WALK_COST > expected * READ_COST {
-                self.walk(whole, None, MAX_READ / 2);
-            }
         }
-        for postings in words {
+        for postings in vocabulary.beginning_with(self.terms.last(), arena) {
             if self.is_full() || self.steps == 0 || self.reads == 0 {
                 return;
             }
             self.walk(whole, Some(postings), 0);
         }
+    }
+
+    /// Whether reading the records with the rarest other word costs less than walking through all words that begin with the prefix. If
+    /// words were independent of each other, every (records / sum)th of those would have one.
+    fn is_cheaper_to_read(&self, rarest: usize) -> bool {
+        let Store { arena, vocabulary, children, .. } = self.store;
+        let (mut sum, mut cost) = (0, 0);
+        for postings in vocabulary.beginning_with(self.terms.last(), arena).take(MAX_PREFIX_WORDS) {
+            sum += postings.len();
+            cost += postings.len() + WALK_COST;
+            if cost > READ_COST * rarest.min(self.room * (children.live() / sum.max(1) + 1)) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Takes what all of `whole` and `last` have in common, and leaves `reads` for later.
