@@ -1,12 +1,14 @@
-//! What other supernodes may know of this one's offers: enough never to ask in vain where nothing can be, and never to miss.
+//! What other supernodes may know of this one's offers: enough never to ask in vain where nothing can be, and
+//! never to miss.
 //!
-//! A summary is a set of 32-bit numbers: the hash of each word that occurs, of its first 3 and first 5 characters, and of each
-//! content. A query whose words are not all in the set finds nothing there. Characters, not bytes, are counted, in the words as
-//! [`nearmesh_common::text`] splits them. At 5 million entries one question in 860 is asked in vain for a word that nobody has.
+//! A summary is a set of 32-bit numbers: the hash of each word that occurs, of its first 3 and first 5
+//! characters, and of each content. A query whose words are not all in the set finds nothing there. Characters,
+//! not bytes, are counted, in the words as [`nearmesh_common::text`] splits them. At 5 million entries one
+//! question in 860 is asked in vain for a word that nobody has.
 //!
 //! # Invariant
-//! No false negatives: whatever matches by [`crate::index::Terms`] passes [`SummaryView::may_match`], once the owner's changes are
-//! applied.
+//! No false negatives: whatever matches by [`crate::index::Terms`] passes [`SummaryView::may_match`], once the
+//! owner's changes are applied.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod entries;
@@ -75,7 +77,8 @@ fn prefix(word: &str, chars: usize) -> Option<&str> {
     ends.nth(chars - 1).map(|end| &word[..end])
 }
 
-/// FNV-1a with a finisher (both public domain). Not keyed: a forged collision costs its maker's peers one question in vain.
+/// FNV-1a with a finisher (both public domain). Not keyed: a forged collision costs its maker's peers one
+/// question in vain.
 fn entry(tag: Tag, bytes: &[u8]) -> SummaryEntry {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;

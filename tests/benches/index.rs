@@ -1,8 +1,8 @@
 //! The index at size: `cargo bench -p tests --bench index -- --records 5000000`.
 //!
-//! Names of six words, drawn by Zipf's law from a vocabulary, with an extension, in children of 200 files; each file has a content of its own, which
-//! costs most. Bytes are those by which the process grew, less the names' own; the summary is part of it. Rates are by a second
-//! of processor time, latencies by the clock on the wall.
+//! Names of six words, drawn by Zipf's law from a vocabulary, with an extension, in children of 200 files; each
+//! file has a content of its own, which costs most. Bytes are those by which the process grew, less the names'
+//! own; the summary is part of it. Rates are by a second of processor time, latencies by the clock on the wall.
 
 use std::time::{Duration, Instant};
 

@@ -1,12 +1,13 @@
 //! In which records a word occurs: ascending numbers, in three shapes by their count.
 //!
-//! One stands in the word itself; a few are 4 bytes each in one slot of the arena; many are blocks of 2 bytes each. A block
-//! holds numbers of one range of 65,536, as offsets from its base. Insertion and removal move one slot or block
-//! at most, at any place, so a record's number can be used again at once.
+//! One stands in the word itself; a few are 4 bytes each in one slot of the arena; many are blocks of 2 bytes
+//! each. A block holds numbers of one range of 65,536, as offsets from its base. Insertion and removal move one
+//! slot or block at most, at any place, so a record's number can be used again at once.
 
 use super::arena::{Arena, MAX_SLOT_BYTES, Slot};
 
-/// Most that stand in one slot; beyond, ranges are dense enough for blocks (at 5 million records 13 a block: 3 bytes each).
+/// Most that stand in one slot; beyond, ranges are dense enough for blocks (at 5 million records 13 a block: 3
+/// bytes each).
 const MAX_FEW: usize = MAX_SLOT_BYTES / 4;
 /// Most in a block: moving half of its 2 KiB takes as long as finding it.
 const MAX_BLOCK: usize = 1024;

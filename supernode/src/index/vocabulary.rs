@@ -74,8 +74,8 @@ impl Vocabulary {
         gone
     }
 
-    /// The postings of the words that begin with a prefix, without the word that is the prefix, in the order of the words'
-    /// first bytes.
+    /// The postings of the words that begin with a prefix, without the word that is the prefix, in the order of
+    /// the words' first bytes.
     pub fn beginning_with<'a>(
         &'a self,
         prefix: &'a str,
@@ -93,7 +93,7 @@ impl Vocabulary {
 
     /// Bytes outside of the arena, about. It looks at every word.
     pub fn memory(&self) -> usize {
-        // Measured: a B-tree entry of 16 bytes takes 24 with the slack of its nodes.
+        // Estimate: a B-tree entry of 16 bytes takes 24 with the slack of its nodes.
         self.sorted.len() * 24
             + self.buckets.memory()
             + self.words.0.memory()

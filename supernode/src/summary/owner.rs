@@ -8,8 +8,8 @@ use super::{content_entry, entries::Entries, word_entries};
 
 /// This supernode's summary.
 ///
-/// It is told of each word and content when its first file comes and when its last file goes; several words may share an
-/// entry (a prefix, or by chance), so entries are counted.
+/// It is told of each word and content when its first file comes and when its last file goes; several words may
+/// share an entry (a prefix, or by chance), so entries are counted.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
     present: Entries,
@@ -56,8 +56,8 @@ impl Summary {
         self.remove(content_entry(hash));
     }
 
-    /// What changed since the last call, at most `most` entries: call again until it is empty. What came and went in between is
-    /// not told.
+    /// What changed since the last call, at most `most` entries: call again until it is empty. What came and
+    /// went in between is not told.
     pub fn take_changes(&mut self, most: usize) -> SummaryChanges {
         let added = take(&mut self.added, most);
         let removed = take(&mut self.removed, most - added.len());
@@ -81,7 +81,7 @@ impl Summary {
 
     /// Bytes it takes, about.
     pub fn memory(&self) -> usize {
-        /// Measured, with the slack of a B-tree's nodes: 12 bytes for two u32, 8 for one.
+        /// Estimates, with the slack of a B-tree's nodes: 12 bytes for two u32, 8 for one.
         const COUNT_BYTES: usize = 12;
         const CHANGE_BYTES: usize = 8;
         self.present.memory()

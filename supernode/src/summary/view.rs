@@ -5,7 +5,8 @@ use thiserror::Error;
 
 use super::{Probe, entries::Entries};
 
-/// Most entries that are kept of one peer: 5 million contents, their words and prefixes (the size goal of one index, doubled).
+/// Most entries that are kept of one peer: 5 million contents, their words and prefixes (the size goal of one
+/// index, doubled).
 pub const MAX_VIEW_ENTRIES: usize = 16_000_000;
 
 /// A peer's summary, as far as it is known. Until it is whole, everything may match.
