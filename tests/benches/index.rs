@@ -4,6 +4,9 @@
 //! file has a content of its own, which costs most. Bytes are those by which the process grew, less the names'
 //! own; the summary is part of it. Rates are by a second of processor time, latencies by the clock on the wall.
 
+// A benchmark reads the clock.
+#![allow(clippy::disallowed_methods)]
+
 use std::time::{Duration, Instant};
 
 use nearmesh_common::{
