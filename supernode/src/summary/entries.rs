@@ -1,7 +1,7 @@
 //! A set of entries: ascending runs of bounded length, at little more than 4 bytes an entry.
 //!
 //! Entries are hashes, so they are spread evenly: a roaring bitmap of 200,000 would have a container for every
-//! three of them, 23 bytes an entry, and shift all the containers behind each new one.
+//! three of them, some 20 bytes an entry, and shift all the containers behind each new one.
 
 use nearmesh_common::wire::mesh::SummaryEntry;
 
