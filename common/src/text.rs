@@ -1,19 +1,22 @@
-//! Words: names, tags and queries are split in the same way everywhere, so that a file is found by any word of its name.
+//! Words: names, tags and queries are split in the same way everywhere, so that a file is found by any word of
+//! its name.
 //!
-//! A word is a run of letters and digits of any script, in lower case, without accents: other alphabets become Latin
-//! letters ("Чайковский" is `chaikovskii`), so a query finds a name in either spelling. `camelCase` and `mp3` stay whole; a
-//! file's extension is a word like any other. What transliterates to nothing (a combining accent, a soft hyphen)
-//! belongs to the run and vanishes, so composed and decomposed spellings are the same word.
+//! A word is a run of letters and digits of any script, in lower case, without accents: other alphabets become
+//! Latin letters ("Чайковский" is `chaikovskii`), so a query finds a name in either spelling. `camelCase` and
+//! `mp3` stay whole; a file's extension is a word like any other. What transliterates to nothing (a combining
+//! accent, a soft hyphen) belongs to the run and vanishes, so composed and decomposed spellings are the same
+//! word.
 //!
-//! Chinese and Japanese are written without spaces, so a run says nothing about words there: each ideograph and each
-//! hiragana sign is a word of its own, and a query for two of them finds names that hold both. Katakana and Hangul runs are words,
-//! as they stand: their Latin spellings are too ambiguous.
+//! Chinese and Japanese are written without spaces, so a run says nothing about words there: each ideograph and
+//! each hiragana sign is a word of its own, and a query for two of them finds names that hold both. Katakana
+//! and Hangul runs are words, as they stand: their Latin spellings are too ambiguous.
 //!
 //! The words of a word are that word; no input panics.
 
 use deunicode::deunicode_char;
 
-/// Longest word, in bytes; the rest of a longer one is ignored, in names and queries alike (guess: a SHA-256 in hex fits).
+/// Longest word, in bytes; the rest of a longer one is ignored, in names and queries alike (guess: a SHA-256 in
+/// hex fits).
 pub const MAX_WORD_BYTES: usize = 64;
 
 /// The words of a text, in their order, with repetitions.
@@ -32,6 +35,15 @@ impl Words<'_> {
     /// The next word, in a buffer that the one after it overwrites: for those who read millions.
     pub fn next_word(&mut self) -> Option<&str> {
         loop {
+            if let Some(run) = self.take_ascii_run() {
+                if !run.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                    return Some(run);
+                }
+                self.word.clear();
+                self.word.push_str(run);
+                self.word.make_ascii_lowercase();
+                return Some(&self.word);
+            }
             let taken = read_run(self.rest, &mut self.word);
             self.rest = &self.rest[taken..];
             if !self.word.is_empty() {
@@ -41,6 +53,23 @@ impl Words<'_> {
                 return None;
             }
         }
+    }
+}
+
+impl<'a> Words<'a> {
+    /// Most words of most names are plain ASCII, and need no look at each character.
+    fn take_ascii_run(&mut self) -> Option<&'a str> {
+        let separates = |byte: &u8| byte.is_ascii() && !byte.is_ascii_alphanumeric();
+        let bytes = self.rest.as_bytes();
+        let start = bytes.iter().take_while(|byte| separates(byte)).count();
+        let run = bytes[start..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        let end = start + run;
+        if run == 0 || run > MAX_WORD_BYTES || !bytes.get(end).is_none_or(separates) {
+            return None;
+        }
+        let taken = &self.rest[start..end];
+        self.rest = &self.rest[end..];
+        Some(taken)
     }
 }
 

@@ -1,14 +1,17 @@
-//! What other supernodes may know of this one's offers: enough never to ask in vain where nothing can be, and never to miss.
+//! What other supernodes may know of this one's offers: enough never to ask in vain where nothing can be, and
+//! never to miss.
 //!
-//! A summary is a set of 32-bit numbers: the hash of each word that occurs, of its first 3 and first 5 characters, and of each
-//! content. A query whose words are not all in the set finds nothing there. Characters, not bytes, are counted, in the words as
-//! [`nearmesh_common::text`] splits them. At 5 million entries one question in 860 is asked in vain for a word that nobody has.
+//! A summary is a set of 32-bit numbers: the hash of each word that occurs, of its first 3 and first 5
+//! characters, and of each content. A query whose words are not all in the set finds nothing there. Characters,
+//! not bytes, are counted, in the words as [`nearmesh_common::text`] splits them. At 5 million entries one
+//! question in 860 is asked in vain for a word that nobody has.
 //!
 //! # Invariant
-//! No false negatives: whatever matches by [`crate::index::Terms`] passes [`SummaryView::may_match`], once the owner's changes are
-//! applied.
+//! No false negatives: whatever matches by [`crate::index::Terms`] passes [`SummaryView::may_match`], once the
+//! owner's changes are applied.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod entries;
 mod owner;
 #[cfg(test)]
 mod tests;
@@ -45,8 +48,8 @@ impl Probe {
     }
 
     /// Whether every entry that it needs passes `has`. A query without words matches nowhere.
-    fn all(&self, has: impl FnMut(&SummaryEntry) -> bool) -> bool {
-        self.0.as_ref().is_some_and(|needed| needed.iter().all(has))
+    fn all(&self, mut has: impl FnMut(SummaryEntry) -> bool) -> bool {
+        self.0.as_ref().is_some_and(|needed| needed.iter().all(|entry| has(*entry)))
     }
 }
 
@@ -74,7 +77,8 @@ fn prefix(word: &str, chars: usize) -> Option<&str> {
     ends.nth(chars - 1).map(|end| &word[..end])
 }
 
-/// FNV-1a with a finisher (both public domain). Not keyed: a forged collision costs its maker's peers one question in vain.
+/// FNV-1a with a finisher (both public domain). Not keyed: a forged collision costs its maker's peers one
+/// question in vain.
 fn entry(tag: Tag, bytes: &[u8]) -> SummaryEntry {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;

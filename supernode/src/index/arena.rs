@@ -80,14 +80,24 @@ impl Arena {
         slot
     }
 
-    pub fn get(&self, Slot(start): Slot, bytes: usize) -> &[u8] {
-        let at = start as usize % CHUNK_CELLS * CELL;
-        &self.chunks[start as usize / CHUNK_CELLS][at..at + bytes]
+    pub fn get(&self, slot: Slot, bytes: usize) -> &[u8] {
+        let Place { chunk, at } = Place::of(slot);
+        &self.chunks[chunk][at..at + bytes]
     }
 
-    pub fn get_mut(&mut self, Slot(start): Slot, bytes: usize) -> &mut [u8] {
-        let at = start as usize % CHUNK_CELLS * CELL;
-        &mut self.chunks[start as usize / CHUNK_CELLS][at..at + bytes]
+    pub fn get_mut(&mut self, slot: Slot, bytes: usize) -> &mut [u8] {
+        let Place { chunk, at } = Place::of(slot);
+        &mut self.chunks[chunk][at..at + bytes]
+    }
+
+    /// Copies the first bytes of a slot to another.
+    pub fn copy(&mut self, from: Slot, to: Slot, bytes: usize) {
+        let (from, to) = (Place::of(from), Place::of(to));
+        if from.chunk == to.chunk {
+            self.chunks[from.chunk].copy_within(from.at..from.at + bytes, to.at);
+        } else if let Ok([source, target]) = self.chunks.get_disjoint_mut([from.chunk, to.chunk]) {
+            target[to.at..to.at + bytes].copy_from_slice(&source[from.at..from.at + bytes]);
+        }
     }
 
     /// What is stored as text is text.
@@ -141,6 +151,18 @@ impl Arena {
             let bits = self.has_free[at] >> skipped << skipped;
             (bits != 0).then(|| at * 64 + bits.trailing_zeros() as usize)
         })
+    }
+}
+
+/// Which piece, and where in it, in bytes.
+struct Place {
+    chunk: usize,
+    at: usize,
+}
+
+impl Place {
+    fn of(Slot(start): Slot) -> Self {
+        Self { chunk: start as usize / CHUNK_CELLS, at: start as usize % CHUNK_CELLS * CELL }
     }
 }
 

@@ -1,10 +1,11 @@
-//! A hash table that grows by one bucket at a time (linear hashing, Litwin 1980): no pause and no second copy when it
-//! doubles. Its items live elsewhere and link to the next of their bucket.
+//! A hash table that grows by one bucket at a time (linear hashing, Litwin 1980): no pause and no second copy
+//! when it doubles. Its items live elsewhere and link to the next of their bucket.
 
 use super::chunked::Chunked;
 
-/// Items a bucket holds on average before one more is made.
-const LOAD: usize = 2;
+/// Items a bucket holds on average before one more is made: 2 would save 2 bytes an item and cost a cache miss
+/// each time.
+const LOAD: usize = 1;
 /// No item.
 pub(super) const END: u32 = u32::MAX;
 

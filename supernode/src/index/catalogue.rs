@@ -63,7 +63,8 @@ impl Offers for Summary {
 }
 
 impl Catalogue {
-    /// Adds a child's file, in place of the one that had its number. Whether there was room, which ends at [`super::MAX_FILES`].
+    /// Adds a child's file, in place of the one that had its number. Whether there was room, which ends at
+    /// [`super::MAX_FILES`].
     pub fn add(&mut self, child: ChildId, entry: &FileEntry) -> bool {
         self.store.add(child, entry, &mut self.summary)
     }
@@ -89,8 +90,8 @@ impl Catalogue {
         self.store.children.unhide(child);
     }
 
-    /// Files that match, best first. By words: at most `query.limit` contents, of each at most [`super::MAX_SOURCES`] files,
-    /// one after another. By content: at most `query.limit` files.
+    /// Files that match, best first. By words: at most `query.limit` contents, of each at most
+    /// [`super::MAX_SOURCES`] files, one after another. By content: at most `query.limit` files.
     pub fn search(&self, query: &Query) -> Vec<Match> {
         let limit = query.limit.min(MAX_RESULTS) as usize;
         match &query.subject {
@@ -101,8 +102,8 @@ impl Catalogue {
         }
     }
 
-    /// Clears away at most `most` files of dropped children, at about 2 us each; returns how many there were. To be called from
-    /// time to time, until it returns less than `most`.
+    /// Clears away at most `most` files of dropped children, at about 15 us each (measured at 5 million); returns how many there were.
+    /// To be called from time to time, until it returns less than `most`.
     pub fn purge(&mut self, most: usize) -> usize {
         self.store.purge(most, &mut self.summary)
     }
@@ -127,7 +128,8 @@ impl Catalogue {
         self.len() == 0
     }
 
-    /// Bytes that it takes with its summary, about. It looks at every word: for a status page, not for every message.
+    /// Bytes that it takes with its summary, about. It looks at every word: for a status page, not for every
+    /// message.
     pub fn memory(&self) -> usize {
         self.store.memory() + self.summary.memory()
     }

@@ -113,7 +113,8 @@ impl Children {
         }
     }
 
-    /// A record of a dropped child, to be purged. The newest first: that is where lists and chains are cheapest to cut.
+    /// A record of a dropped child, to be purged. The newest first: that is where lists and chains are cheapest
+    /// to cut.
     pub fn next_dropped(&mut self) -> Option<u32> {
         loop {
             let place = *self.dropped.front()?;
@@ -129,7 +130,7 @@ impl Children {
     }
 
     pub fn memory(&self) -> usize {
-        // Measured: a B-tree entry of two u32 takes 12 bytes with the slack of its nodes.
+        // Estimate: a B-tree entry of two u32 takes 12 bytes with the slack of its nodes.
         self.places.len() * 12
             + self.list.capacity() * size_of::<Child>()
             + self.list.iter().map(|child| child.files.capacity() * 4).sum::<usize>()

@@ -83,8 +83,8 @@ fn passed_blocks(blocks: &[Block], least: u32) -> usize {
     step + blocks[step..end].partition_point(|block| block.base <= least) - 1
 }
 
-/// Visits what all have in common, ascending, until `visit` says stop or `steps` are used up; returns what is left of
-/// them. The first should be the shortest.
+/// Visits what all have in common, ascending, until `visit` says stop or `steps` are used up; returns what is
+/// left of them. The first should be the shortest.
 pub(super) fn intersect(
     cursors: &mut [Cursor<'_>],
     mut steps: usize,

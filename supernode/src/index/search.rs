@@ -1,33 +1,37 @@
 //! Answering a query.
 //!
 //! The rarest word is walked through, the others follow galloping. What they have in common goes to a pool of
-//! different contents, twice as many as were asked for; the best of them win. First comes the last word as a whole; only
-//! when that does not fill the pool, as a prefix: either the words that begin with it are intersected one by one, or,
-//! where those are many, the records that hold the other words are read.
+//! different contents, twice as many as were asked for; the best of them win. First comes the last word as a
+//! whole; only when that does not fill the pool, as a prefix: either the words that begin with it are
+//! intersected one by one, or, where those are many, the records that hold the other words are read.
 
 use std::cmp::Reverse;
 
 use nearmesh_common::{ContentHash, wire::query::Filter};
+use smallvec::SmallVec;
 
 use super::{
     MAX_SOURCES, Match, Terms,
     cursor::{Cursor, intersect},
     postings::Postings,
+    records::Record,
     store::Store,
 };
 
 /// Contents that are looked at for each that is wanted, so that the better matches win (guess).
 const POOL_FACTOR: usize = 2;
-/// Most steps along the rarest word's postings in one query; beyond, what lies further on is missed. 10 ms at 10 ns (a fifth of
-/// the size goal of 5 million has the word).
+/// Most steps along the rarest word's postings in one query; beyond, what lies further on is missed. A fifth of the
+/// size goal of 5 million records; 40 ms where a condition turns every one of them away (measured).
 const MAX_STEPS: usize = 1 << 20;
-/// Most records that are read in one query: 6 ms at 300 ns.
-const MAX_READ: usize = 20_000;
+/// Most records that are read in one query, of contents that are not in the pool: 2 to 3 ms at 300 ns.
+const MAX_READ: usize = 8192;
 /// Most files of one content that are looked at for more sources (guess).
 const MAX_SOURCES_READ: usize = 500;
-/// What reading a record costs, in steps along postings (measured: 300 ns to 10 ns).
+/// Records that are fetched together (guess: twice what a core can have under way).
+const BATCH: usize = 32;
+/// What reading a record costs, in steps along postings (estimate: 300 ns to 10 ns).
 const READ_COST: usize = 30;
-/// What beginning a walk costs, in the same (measured: 200 ns).
+/// What beginning a walk costs, in the same (estimate: 200 ns).
 const WALK_COST: usize = 20;
 /// Words that begin with a prefix, whose postings are summed up before a guess has to do.
 const MAX_PREFIX_WORDS: usize = 4096;
@@ -83,24 +87,17 @@ impl<'a> Pool<'a> {
     }
 
     fn fill_by_prefix(&mut self, whole: &[&Postings]) {
-        let Store { arena, vocabulary, children, .. } = self.store;
-        let words = vocabulary.beginning_with(self.terms.last(), arena);
-        if let Some(rarest) = whole.iter().map(|postings| postings.len()).min() {
-            let (mut among, mut sum): (usize, usize) = (0, 0);
-            for postings in vocabulary.beginning_with(self.terms.last(), arena).take(MAX_PREFIX_WORDS) {
-                among += 1;
-                sum += postings.len();
-            }
-            // If the words were independent, every (records / sum)th record that has the others would have it, too.
-            let expected = rarest.min(self.room * (children.live() / sum.max(1) + 1));
-            if sum == 0 {
+        let Store { arena, vocabulary, .. } = self.store;
+        if let Some(rarest) = whole.iter().map(|postings| postings.len()).min()
+            && self.is_cheaper_to_read(rarest)
+        {
+            let kept = MAX_READ / 2;
+            self.walk(whole, None, kept);
+            if self.reads > kept {
                 return;
             }
-            if among == MAX_PREFIX_WORDS || sum + among * WALK_COST > expected * READ_COST {
-                self.walk(whole, None, MAX_READ / 2);
-            }
         }
-        for postings in words {
+        for postings in vocabulary.beginning_with(self.terms.last(), arena) {
             if self.is_full() || self.steps == 0 || self.reads == 0 {
                 return;
             }
@@ -108,32 +105,67 @@ impl<'a> Pool<'a> {
         }
     }
 
+    /// Whether reading the records with the rarest other word costs less than walking through all words that
+    /// begin with the prefix. If words were independent of each other, every (records / sum)th of those would
+    /// have one.
+    fn is_cheaper_to_read(&self, rarest: usize) -> bool {
+        let Store { arena, vocabulary, children, .. } = self.store;
+        let (mut sum, mut cost) = (0, 0);
+        for postings in vocabulary.beginning_with(self.terms.last(), arena).take(MAX_PREFIX_WORDS) {
+            sum += postings.len();
+            cost += postings.len() + WALK_COST;
+            if cost > READ_COST * rarest.min(self.room * (children.live() / sum.max(1) + 1)) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Takes what all of `whole` and `last` have in common, and leaves `reads` for later.
     fn walk(&mut self, whole: &[&Postings], last: Option<&Postings>, reads: usize) {
-        let mut lists: Vec<&Postings> = whole.iter().copied().chain(last).collect();
+        let mut lists: SmallVec<[&Postings; 4]> = whole.iter().copied().chain(last).collect();
         lists.sort_by_key(|postings| postings.len());
         let arena = &self.store.arena;
-        let mut cursors: Vec<Cursor<'_>> = lists.iter().map(|list| Cursor::new(list, arena)).collect();
+        let mut cursors: SmallVec<[Cursor<'_>; 4]> =
+            lists.iter().map(|list| Cursor::new(list, arena)).collect();
+        let mut batch: SmallVec<[u32; BATCH]> = SmallVec::new();
         self.steps = intersect(&mut cursors, self.steps, |record| {
-            self.offer(record);
+            batch.push(record);
+            if batch.len() == BATCH {
+                self.offer(&batch, reads);
+                batch.clear();
+            }
             !self.is_full() && self.reads > reads
         });
+        self.offer(&batch, reads);
     }
 
-    fn offer(&mut self, at: u32) {
-        let Some(score) = self.admit(at) else { return };
-        if self.seen.insert(at, self.store) {
-            self.found.push((score, at));
+    /// Step by step for all at once: the processor fetches many records in the time of one.
+    fn offer(&mut self, batch: &[u32], reads: usize) {
+        let admitted: SmallVec<[(u32, &Record); BATCH]> =
+            batch.iter().filter_map(|at| Some((*at, self.admit(*at)?))).collect();
+        let texts: SmallVec<[(&str, &str); BATCH]> =
+            admitted.iter().map(|(_, record)| record.texts(&self.store.arena)).collect();
+        for ((at, record), (name, tag_words)) in admitted.into_iter().zip(texts) {
+            if self.is_full() || self.reads <= reads {
+                return;
+            }
+            let Some(place) = self.seen.place(record, self.store) else { continue };
+            self.reads -= 1;
+            if let Some(score) = self.terms.score(name, tag_words) {
+                self.seen.places[place] = at;
+                self.found.push((score, at));
+            }
         }
     }
 
-    /// The score of a record, if it matches.
-    fn admit(&mut self, at: u32) -> Option<u16> {
+    /// A record that is found and passes the filter.
+    fn admit(&self, at: u32) -> Option<&'a Record> {
         let record = self.store.found(at)?;
-        if !self.filter.admits(record.size(), record.kind()) {
-            return None;
-        }
-        self.reads = self.reads.saturating_sub(1);
+        self.filter.admits(record.size(), record.kind()).then_some(record)
+    }
+
+    fn score(&self, record: &Record) -> Option<u16> {
         let (name, tag_words) = record.texts(&self.store.arena);
         self.terms.score(name, tag_words)
     }
@@ -156,7 +188,7 @@ impl<'a> Pool<'a> {
         matches
     }
 
-    fn add_sources(&mut self, first: u32, matches: &mut Vec<Match>) {
+    fn add_sources(&self, first: u32, matches: &mut Vec<Match>) {
         let hash = self.store.records.get(first).hash();
         let mut room = MAX_SOURCES - 1;
         for at in self.store.records.with_content(&hash).take(MAX_SOURCES_READ) {
@@ -164,7 +196,7 @@ impl<'a> Pool<'a> {
                 return;
             }
             if at != first
-                && let Some(score) = self.admit(at)
+                && let Some(score) = self.admit(at).and_then(|record| self.score(record))
             {
                 matches.push(self.store.describe(at, score));
                 room -= 1;
@@ -185,18 +217,17 @@ impl Seen {
         Self { places: vec![FREE; (most * 2).next_power_of_two()] }
     }
 
-    /// Whether the record's content is new.
-    fn insert(&mut self, at: u32, store: &Store) -> bool {
-        let hash = store.records.get(at).hash();
+    /// Where the record's content may be noted; `None` if it is in the pool.
+    fn place(&self, record: &Record, store: &Store) -> Option<usize> {
+        let hash = record.hash();
         let mut place = usize::from(hash.0[0]) | usize::from(hash.0[1]) << 8;
         loop {
             place %= self.places.len();
             match self.places[place] {
-                FREE => break self.places[place] = at,
-                other if store.records.get(other).hash() == hash => return false,
+                FREE => return Some(place),
+                other if store.records.get(other).hash() == hash => return None,
                 _ => place += 1,
             }
         }
-        true
     }
 }

@@ -14,7 +14,8 @@ use super::{
     vocabulary::Vocabulary,
 };
 
-/// Most files in one supernode: what the memory goal of 160 bytes each makes of 3 GB (guess: four times the size goal of 5 million).
+/// Most files in one supernode: what the memory goal of 160 bytes each makes of 3 GB (guess: four times the
+/// size goal of 5 million).
 pub const MAX_FILES: usize = 20_000_000;
 /// Files of dropped children that each addition purges, so that the backlog shrinks while children come and go.
 const PURGED_PER_ADD: usize = 2;

@@ -1,7 +1,7 @@
 //! What a query asks of a name, and how well a name answers.
 //!
-//! All words must be among the words of the name or of the tags; the last one may also be the beginning of a word. The
-//! score depends on the query and the entry alone, so scores of different supernodes can be compared.
+//! All words must be among the words of the name or of the tags; the last one may also be the beginning of a
+//! word. The score depends on the query and the entry alone, so scores of different supernodes can be compared.
 
 use nearmesh_common::{
     text::{MAX_WORD_BYTES, Words, words},
@@ -49,8 +49,8 @@ impl Terms {
 
     /// How well an entry matches; `None` if it does not. `tag_words` are the tags' words, as [`words`] splits them.
     ///
-    /// In this order of weight: the last word is met as a whole; few words are met by the tags alone; few words of the
-    /// name were not asked for.
+    /// In this order of weight: the last word is met as a whole; few words are met by the tags alone; few words
+    /// of the name were not asked for.
     pub fn score(&self, name: &str, tag_words: &str) -> Option<u16> {
         let mut found = Found::default();
         let in_name = self.mark(words(name), MAX_NAME_WORDS, &mut found);

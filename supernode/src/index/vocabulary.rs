@@ -15,9 +15,10 @@ const KEY_BYTES: usize = 8;
 #[derive(Clone, Debug, Default)]
 struct Word {
     text: Slot,
+    hash: u32,
     next: u32,
-    postings: Postings,
     len: u8,
+    postings: Postings,
 }
 
 #[derive(Debug, Default)]
@@ -31,43 +32,40 @@ pub(super) struct Vocabulary {
 }
 
 #[derive(Debug, Default)]
-struct Words {
-    list: Chunked<Word>,
-    hashes: Chunked<u32>,
-}
+struct Words(Chunked<Word>);
 
 impl Links for Words {
     fn hash(&self, item: u32) -> u32 {
-        self.hashes[item]
+        self.0[item].hash
     }
 
     fn next(&self, item: u32) -> u32 {
-        self.list[item].next
+        self.0[item].next
     }
 
     fn set_next(&mut self, item: u32, next: u32) {
-        self.list[item].next = next;
+        self.0[item].next = next;
     }
 }
 
 impl Vocabulary {
     /// A word's postings, if it occurs.
     pub fn get(&self, word: &str, arena: &Arena) -> Option<&Postings> {
-        self.find(word, arena).map(|at| &self.words.list[at].postings)
+        self.find(word, arena).map(|at| &self.words.0[at].postings)
     }
 
     /// Notes that a record holds a word; whether it is the word's first.
     pub fn add(&mut self, word: &str, record: u32, arena: &mut Arena) -> bool {
         let known = self.find(word, arena);
         let at = known.unwrap_or_else(|| self.create(word, arena));
-        self.words.list[at].postings.insert(record, arena);
+        self.words.0[at].postings.insert(record, arena);
         known.is_none()
     }
 
     /// Notes that a record holds a word no more; whether it was the word's last.
     pub fn remove(&mut self, word: &str, record: u32, arena: &mut Arena) -> bool {
         let Some(at) = self.find(word, arena) else { return false };
-        let postings = &mut self.words.list[at].postings;
+        let postings = &mut self.words.0[at].postings;
         postings.remove(record, arena);
         let gone = postings.len() == 0;
         if gone {
@@ -76,8 +74,8 @@ impl Vocabulary {
         gone
     }
 
-    /// The postings of the words that begin with a prefix, without the word that is the prefix, in the order of the words'
-    /// first bytes.
+    /// The postings of the words that begin with a prefix, without the word that is the prefix, in the order of
+    /// the words' first bytes.
     pub fn beginning_with<'a>(
         &'a self,
         prefix: &'a str,
@@ -86,7 +84,7 @@ impl Vocabulary {
         let first = key(prefix.as_bytes(), 0);
         let last = key(prefix.as_bytes(), u8::MAX);
         self.sorted.range((first, 0)..=(last, u32::MAX)).filter_map(move |(_, at)| {
-            let word = &self.words.list[*at];
+            let word = &self.words.0[*at];
             let longer = usize::from(word.len) > prefix.len();
             let begins = prefix.len() <= KEY_BYTES || self.text(word, arena).starts_with(prefix);
             (longer && begins).then_some(&word.postings)
@@ -95,12 +93,11 @@ impl Vocabulary {
 
     /// Bytes outside of the arena, about. It looks at every word.
     pub fn memory(&self) -> usize {
-        // Measured: a B-tree entry of 16 bytes takes 24 with the slack of its nodes.
+        // Estimate: a B-tree entry of 16 bytes takes 24 with the slack of its nodes.
         self.sorted.len() * 24
             + self.buckets.memory()
-            + self.words.list.memory()
-            + self.words.hashes.memory()
-            + self.words.list.iter().map(|word| word.postings.memory()).sum::<usize>()
+            + self.words.0.memory()
+            + self.words.0.iter().map(|word| word.postings.memory()).sum::<usize>()
     }
 
     fn text<'a>(&self, word: &Word, arena: &'a Arena) -> &'a str {
@@ -110,25 +107,22 @@ impl Vocabulary {
     fn find(&self, word: &str, arena: &Arena) -> Option<u32> {
         let hash = hash(word);
         self.buckets.chain(hash, &self.words).find(|at| {
-            let found = &self.words.list[*at];
-            self.words.hashes[*at] == hash && arena.get(found.text, found.len.into()) == word.as_bytes()
+            let found = &self.words.0[*at];
+            found.hash == hash && arena.get(found.text, found.len.into()) == word.as_bytes()
         })
     }
 
     fn create(&mut self, word: &str, arena: &mut Arena) -> u32 {
         let text = arena.store(&[word.as_bytes()]);
-        let new = Word { text, next: END, postings: Postings::None, len: word.len() as u8 };
+        let (hash, len) = (hash(word), word.len() as u8);
+        let new = Word { text, hash, next: END, len, postings: Postings::None };
         let at = match self.free {
             Some(at) => {
-                self.free = Some(self.words.list[at].next).filter(|next| *next != END);
-                self.words.list[at] = new;
-                self.words.hashes[at] = hash(word);
+                self.free = Some(self.words.0[at].next).filter(|next| *next != END);
+                self.words.0[at] = new;
                 at
             }
-            None => {
-                self.words.hashes.push(hash(word));
-                self.words.list.push(new)
-            }
+            None => self.words.0.push(new),
         };
         self.buckets.insert(at, &mut self.words);
         self.sorted.insert((key(word.as_bytes(), 0), at));
@@ -138,8 +132,8 @@ impl Vocabulary {
     fn forget(&mut self, at: u32, word: &str, arena: &mut Arena) {
         self.sorted.remove(&(key(word.as_bytes(), 0), at));
         self.buckets.remove(at, &mut self.words);
-        arena.give(self.words.list[at].text, word.len());
-        self.words.list[at].next = self.free.unwrap_or(END);
+        arena.give(self.words.0[at].text, word.len());
+        self.words.0[at].next = self.free.unwrap_or(END);
         self.free = Some(at);
     }
 }
@@ -159,4 +153,5 @@ fn hash(word: &str) -> u32 {
     (hash ^ (hash >> 15)).wrapping_mul(0x85eb_ca6b) ^ (hash >> 13)
 }
 
+const _: () = assert!(size_of::<Word>() == 32);
 const _: () = assert!(nearmesh_common::text::MAX_WORD_BYTES <= u8::MAX as usize);

@@ -1,23 +1,22 @@
 //! The owner's side: entries are counted, and changes noted for those who follow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nearmesh_common::{ContentHash, wire::mesh::SummaryEntry};
-use roaring::RoaringBitmap;
 
-use super::{content_entry, word_entries};
+use super::{content_entry, entries::Entries, word_entries};
 
 /// This supernode's summary.
 ///
-/// It is told of each word and content when its first file comes and when its last file goes; several words may share an
-/// entry (a prefix, or by chance), so entries are counted.
+/// It is told of each word and content when its first file comes and when its last file goes; several words may
+/// share an entry (a prefix, or by chance), so entries are counted.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    present: RoaringBitmap,
+    present: Entries,
     /// How often beyond once; most entries have no place here.
     again: BTreeMap<SummaryEntry, u32>,
-    added: RoaringBitmap,
-    removed: RoaringBitmap,
+    added: BTreeSet<SummaryEntry>,
+    removed: BTreeSet<SummaryEntry>,
 }
 
 /// What changed since followers were told last.
@@ -57,8 +56,8 @@ impl Summary {
         self.remove(content_entry(hash));
     }
 
-    /// What changed since the last call, at most `most` entries: call again until it is empty. What came and went in between is
-    /// not told.
+    /// What changed since the last call, at most `most` entries: call again until it is empty. What came and
+    /// went in between is not told.
     pub fn take_changes(&mut self, most: usize) -> SummaryChanges {
         let added = take(&mut self.added, most);
         let removed = take(&mut self.removed, most - added.len());
@@ -71,26 +70,29 @@ impl Summary {
     }
 
     /// How many entries.
-    pub fn len(&self) -> u64 {
+    pub fn len(&self) -> usize {
         self.present.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.present.is_empty()
+        self.present.len() == 0
     }
 
     /// Bytes it takes, about.
     pub fn memory(&self) -> usize {
-        // Measured: a B-tree entry of two u32 takes 12 bytes with the slack of its nodes.
-        self.again.len() * 12
-            + [&self.present, &self.added, &self.removed].map(super::view::bytes_of).iter().sum::<usize>()
+        /// Estimates, with the slack of a B-tree's nodes: 12 bytes for two u32, 8 for one.
+        const COUNT_BYTES: usize = 12;
+        const CHANGE_BYTES: usize = 8;
+        self.present.memory()
+            + self.again.len() * COUNT_BYTES
+            + (self.added.len() + self.removed.len()) * CHANGE_BYTES
     }
 
     fn add(&mut self, entry: SummaryEntry) {
         if !self.present.insert(entry) {
             *self.again.entry(entry).or_default() += 1;
-        } else if !self.removed.remove(entry) {
+        } else if !self.removed.remove(&entry) {
             self.added.insert(entry);
         }
     }
@@ -100,7 +102,7 @@ impl Summary {
             Some(1) => drop(self.again.remove(&entry)),
             Some(count) => *count -= 1,
             None => {
-                if self.present.remove(entry) && !self.added.remove(entry) {
+                if self.present.remove(entry) && !self.added.remove(&entry) {
                     self.removed.insert(entry);
                 }
             }
@@ -109,13 +111,7 @@ impl Summary {
 }
 
 /// Takes the lowest `most` entries out.
-fn take(set: &mut RoaringBitmap, most: usize) -> Vec<SummaryEntry> {
-    if set.len() <= most as u64 {
-        return std::mem::take(set).into_iter().collect();
-    }
-    let taken: Vec<SummaryEntry> = set.iter().take(most).collect();
-    if let Some(last) = taken.last() {
-        set.remove_range(..=last);
-    }
-    taken
+fn take(set: &mut BTreeSet<SummaryEntry>, most: usize) -> Vec<SummaryEntry> {
+    let rest = set.iter().nth(most).copied().map(|first| set.split_off(&first)).unwrap_or_default();
+    std::mem::replace(set, rest).into_iter().collect()
 }

@@ -1,18 +1,18 @@
 //! A follower's side: what a peer told of its own summary.
 
 use nearmesh_common::wire::mesh::{SummaryEntry, SummaryVersion};
-use roaring::RoaringBitmap;
 use thiserror::Error;
 
-use super::Probe;
+use super::{Probe, entries::Entries};
 
-/// Most entries that are kept of one peer: 5 million contents, their words and prefixes (the size goal of one index, doubled).
-pub const MAX_VIEW_ENTRIES: u64 = 16_000_000;
+/// Most entries that are kept of one peer: 5 million contents, their words and prefixes (the size goal of one
+/// index, doubled).
+pub const MAX_VIEW_ENTRIES: usize = 16_000_000;
 
 /// A peer's summary, as far as it is known. Until it is whole, everything may match.
 #[derive(Clone, Debug, Default)]
 pub struct SummaryView {
-    entries: RoaringBitmap,
+    entries: Entries,
     held: Option<SummaryVersion>,
     coming: bool,
 }
@@ -71,7 +71,7 @@ impl SummaryView {
     /// Whether the peer's children may have something that matches. `false` is certain.
     pub fn may_match(&self, probe: &Probe) -> bool {
         match self.held {
-            Some(_) => probe.all(|entry| self.entries.contains(*entry)),
+            Some(_) => probe.all(|entry| self.entries.contains(entry)),
             None => probe.all(|_| true),
         }
     }
@@ -82,36 +82,32 @@ impl SummaryView {
     }
 
     /// How many entries.
-    pub fn len(&self) -> u64 {
+    pub fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.len() == 0
     }
 
     /// Bytes it takes, about.
     pub fn memory(&self) -> usize {
-        bytes_of(&self.entries)
+        self.entries.memory()
     }
 
     fn insert(&mut self, entries: &[SummaryEntry]) -> Result<(), ViewError> {
-        self.entries.extend(entries);
-        if self.entries.len() > MAX_VIEW_ENTRIES { self.refuse(ViewError::TooLarge) } else { Ok(()) }
+        for entry in entries {
+            self.entries.insert(*entry);
+            if self.entries.len() > MAX_VIEW_ENTRIES {
+                return self.refuse(ViewError::TooLarge);
+            }
+        }
+        Ok(())
     }
 
     fn refuse(&mut self, error: ViewError) -> Result<(), ViewError> {
         *self = Self::default();
         Err(error)
     }
-}
-
-/// Bytes of a bitmap, with the slack of its containers.
-pub(super) fn bytes_of(bitmap: &RoaringBitmap) -> usize {
-    /// A container's header in memory and the allocator's own.
-    const CONTAINER_BYTES: u64 = 48;
-    let parts = bitmap.statistics();
-    let arrays = parts.n_bytes_array_containers + parts.n_bytes_array_containers / 3;
-    (arrays + parts.n_bytes_bitset_containers + u64::from(parts.n_containers) * CONTAINER_BYTES) as usize
 }
