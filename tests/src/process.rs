@@ -7,6 +7,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::mpsc,
     time::{Duration, Instant},
 };
 
@@ -95,7 +96,20 @@ impl Lab {
 impl Node {
     /// Runs `nearmesh --profile … ARGUMENTS`.
     pub fn run(&self, arguments: &[&str]) -> Ran {
-        let output = self.command(arguments).stdin(Stdio::null()).output().expect("the program runs");
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().expect("the program runs");
+        let pid = child.id();
+        let (ended, end) = mpsc::channel::<()>();
+        // A command that hangs must fail its test, not the whole suite.
+        let watchdog = std::thread::spawn(move || {
+            if end.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+            }
+        });
+        let output = child.wait_with_output().expect("its output can be read");
+        drop(ended);
+        watchdog.join().expect("the watchdog does not panic");
         Ran::from(output)
     }
 

@@ -471,7 +471,7 @@ impl OverlayTask {
     /// Shows the overlay as it stands.
     fn publish(&self) {
         let supernodes = match &self.supernode {
-            Some(machine) => machine.members().map(|record| self.known(&record)).collect(),
+            Some(machine) => machine.members().map(|record| self.known(&record.content)).collect(),
             None => self.client.candidates().into_iter().map(KnownSupernode::from).collect(),
         };
         self.view.send_replace(Overlay {
