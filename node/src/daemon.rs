@@ -30,11 +30,7 @@ mod status;
 
 use std::pin::Pin;
 
-use crate::{
-    config::Settings,
-    control::api::Ready,
-    profile::ProfileLock,
-};
+use crate::{config::Settings, control::api::Ready, profile::ProfileLock};
 
 pub use admission::{create_net, join_net};
 pub use start::{UpError, run};

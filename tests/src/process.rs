@@ -52,7 +52,8 @@ pub struct Ran {
 impl Lab {
     /// An empty lab for this program: `env!("CARGO_BIN_EXE_nearmesh-under-test")`.
     pub fn new(program: &str) -> Self {
-        let directory = tempfile::Builder::new().prefix("nearmesh-lab-").tempdir().expect("a temporary directory");
+        let directory =
+            tempfile::Builder::new().prefix("nearmesh-lab-").tempdir().expect("a temporary directory");
         Self { program: program.into(), directory }
     }
 
@@ -116,7 +117,13 @@ impl Node {
     /// Runs it and fails the test unless it exits with 0.
     pub fn ok(&self, arguments: &[&str]) -> Ran {
         let ran = self.run(arguments);
-        assert_eq!(ran.code, 0, "nearmesh {arguments:?} of {}: {ran:?}\n{}", self.home.display(), self.log_tail());
+        assert_eq!(
+            ran.code,
+            0,
+            "nearmesh {arguments:?} of {}: {ran:?}\n{}",
+            self.home.display(),
+            self.log_tail()
+        );
         ran
     }
 
@@ -200,7 +207,8 @@ impl Node {
 
     /// Resident memory in KiB.
     pub fn resident_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process is there");
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process is there");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a VmRSS line");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
     }

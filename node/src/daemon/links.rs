@@ -106,7 +106,11 @@ impl Links {
         }
     }
 
-    async fn try_dial(self: &Arc<Self>, connections: &Connections, peer: &NodeAddress) -> Result<(), LinkError> {
+    async fn try_dial(
+        self: &Arc<Self>,
+        connections: &Connections,
+        peer: &NodeAddress,
+    ) -> Result<(), LinkError> {
         let (lease, _) = connections.lease(peer).await?;
         let connection = lease.connection().clone();
         let signer = super::accept::identify(&connection).ok_or(LinkError::Unidentified)?;

@@ -29,7 +29,13 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{clock::now, connections::CloseCode, host_cache, links::{LinkEvent, LinkId}, node::Node};
+use super::{
+    clock::now,
+    connections::CloseCode,
+    host_cache,
+    links::{LinkEvent, LinkId},
+    node::Node,
+};
 use crate::{
     config::Promote,
     proto::{self as client, Candidate, Client, Event, Home, Question},
@@ -115,11 +121,8 @@ impl OverlayTask {
         view: watch::Sender<Overlay>,
         known: Vec<Candidate>,
     ) -> Self {
-        let config = client::Config {
-            addresses: node.addresses(),
-            journal: node.shares.mark(),
-            serving: false,
-        };
+        let config =
+            client::Config { addresses: node.addresses(), journal: node.shares.mark(), serving: false };
         let keyring = Arc::clone(&node.keyring) as Arc<dyn Keyring>;
         let mut client = Client::new(config, keyring, rand::random(), now());
         client.handle(client::Input::Candidates(known), now());
@@ -357,7 +360,8 @@ impl OverlayTask {
     fn probe(&self, peer: NodeAddress) {
         let (node, feedback) = (Arc::clone(&self.node), self.feedback.clone());
         tokio::spawn(async move {
-            let rtt = if peer.node == node.id { Some(Duration::ZERO) } else { node.measure(&peer.addresses).await };
+            let rtt =
+                if peer.node == node.id { Some(Duration::ZERO) } else { node.measure(&peer.addresses).await };
             let _ = feedback.send(client::Input::Probed { node: peer.node, rtt }).await;
         });
     }
@@ -452,11 +456,8 @@ impl OverlayTask {
             rand::random(),
             now(),
         );
-        let me = Peer {
-            node: self.node.id,
-            user: self.node.address.user.clone(),
-            observed: self.node.listen,
-        };
+        let me =
+            Peer { node: self.node.id, user: self.node.address.user.clone(), observed: self.node.listen };
         machine.handle(supernode::Input::LinkUp { peer: me }, now());
         for (_, peer) in self.linked.values() {
             machine.handle(supernode::Input::LinkUp { peer: peer.clone() }, now());

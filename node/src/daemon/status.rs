@@ -63,7 +63,8 @@ impl Node {
 
     fn problems(&self, overlay: &Overlay) -> Vec<String> {
         let homeless = overlay.home.is_none().then(|| {
-            "no supernode answers: this node is looking for a home, and is not found by others meanwhile".to_owned()
+            "no supernode answers: this node is looking for a home, and is not found by others meanwhile"
+                .to_owned()
         });
         homeless.into_iter().chain(self.share_problems()).collect()
     }
