@@ -126,6 +126,9 @@ impl OverlayTask {
         let keyring = Arc::clone(&node.keyring) as Arc<dyn Keyring>;
         let mut client = Client::new(config, keyring, rand::random(), now());
         client.handle(client::Input::Candidates(known), now());
+        if let Some(crl) = node.keyring.membership().crl() {
+            client.handle(client::Input::CrlAdopted(crl.der().into()), now());
+        }
         Self {
             node,
             client,
@@ -315,6 +318,7 @@ impl OverlayTask {
             client::Output::Close(node) => {
                 self.wanted.remove(&node);
                 if self.supernode.is_none() {
+                    self.linked.remove(&node);
                     self.node.links.close(node, CloseCode::Done);
                 }
             }
@@ -412,11 +416,13 @@ impl OverlayTask {
             supernode::Output::Send { to, message } => {
                 self.node.links.send(to, message);
             }
-            supernode::Output::Dial(peer) => {
-                if !self.linked.contains_key(&peer.node) {
-                    self.dial(peer);
+            supernode::Output::Dial(peer) => match self.linked.get(&peer.node) {
+                Some((_, peer)) => {
+                    let peer = peer.clone();
+                    self.to_supernode(supernode::Input::LinkUp { peer });
                 }
-            }
+                None => self.dial(peer),
+            },
             supernode::Output::Close { node, reason } => {
                 let code = match reason {
                     CloseReason::Misbehaved => CloseCode::Misbehaved,
@@ -424,10 +430,21 @@ impl OverlayTask {
                     CloseReason::Unneeded => CloseCode::Done,
                 };
                 if !(reason == CloseReason::Unneeded && self.wanted.contains(&node)) {
-                    self.node.links.close(node, code);
+                    self.close_link(node, code);
                 }
             }
             supernode::Output::OfferedCrl(der) => self.consider_crl(&der),
+        }
+    }
+
+    /// Closes a link. Both machines hear of it as they would of one that broke.
+    fn close_link(&mut self, node: NodeId, code: CloseCode) {
+        self.node.links.close(node, code);
+        if self.linked.remove(&node).is_some() {
+            if self.wanted.remove(&node) {
+                self.client.handle(client::Input::LinkDown { node }, now());
+            }
+            self.to_supernode(supernode::Input::LinkDown { node });
         }
     }
 
@@ -439,7 +456,7 @@ impl OverlayTask {
         for (node, connection) in self.node.links.connections() {
             if self.node.is_revoked(&connection) {
                 info!(peer = %node.short(), "revoked: its link is closed");
-                self.node.links.close(node, CloseCode::Revoked);
+                self.close_link(node, CloseCode::Revoked);
             }
         }
         self.client.handle(client::Input::CrlAdopted(der.into()), now());
@@ -458,6 +475,9 @@ impl OverlayTask {
         );
         let me =
             Peer { node: self.node.id, user: self.node.address.user.clone(), observed: self.node.listen };
+        if let Some(crl) = self.node.keyring.membership().crl() {
+            machine.handle(supernode::Input::CrlAdopted(crl.der().into()), now());
+        }
         machine.handle(supernode::Input::LinkUp { peer: me }, now());
         for (_, peer) in self.linked.values() {
             machine.handle(supernode::Input::LinkUp { peer: peer.clone() }, now());
