@@ -262,6 +262,8 @@ impl Node {
         let outcome = enrol::serve(&mut send, &mut receive, authority, caller, self.welcome()).await;
         if let Err(error) = outcome {
             debug!(%source, %error, "an enrolment came to nothing");
+            // Places for newcomers are few: this one is for somebody else.
+            connection.close(CloseCode::Misbehaved.into(), b"no request");
         }
     }
 
