@@ -260,10 +260,14 @@ impl Node {
         let source = connection.remote_address().ip();
         let caller = Caller { source, now: now() };
         let outcome = enrol::serve(&mut send, &mut receive, authority, caller, self.welcome()).await;
-        if let Err(error) = outcome {
-            debug!(%source, %error, "an enrolment came to nothing");
-            // Places for newcomers are few: this one is for somebody else.
-            connection.close(CloseCode::Misbehaved.into(), b"no request");
+        match outcome {
+            // The newcomer closes once it has the answer; the port ends the wait for one that does not.
+            Ok(_) => drop(connection.closed().await),
+            Err(error) => {
+                debug!(%source, %error, "an enrolment came to nothing");
+                // Places for newcomers are few: this one is for somebody else.
+                connection.close(CloseCode::Misbehaved.into(), b"no request");
+            }
         }
     }
 
