@@ -1,5 +1,6 @@
 //! Rung 4: real processes on loopback, driven through the command line.
 
+mod hostile;
 mod journey;
 mod recovery;
 mod refusals;
