@@ -1,6 +1,7 @@
 //! Rung 4: real processes on loopback, driven through the command line.
 
 mod everybody;
+mod hostile;
 mod journey;
 mod recovery;
 mod refusals;
