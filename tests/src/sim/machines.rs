@@ -12,7 +12,6 @@ use nearmesh_supernode::proto as supernode;
 
 use super::{
     Event, IDLE_TIMEOUT, LinkId, PROBE_TIMEOUT, ProcessId, Role, Sim, links::End, oracle,
-    process::SupernodeMachine,
 };
 
 impl Sim {
@@ -119,7 +118,7 @@ impl Sim {
         }
     }
 
-    fn supernode(&mut self, process: ProcessId) -> Option<&mut Box<dyn SupernodeMachine>> {
+    fn supernode(&mut self, process: ProcessId) -> Option<&mut supernode::Supernode> {
         self.processes[process].running.as_mut()?.supernode.as_mut()
     }
 
