@@ -4,7 +4,8 @@
 //! ([`super::waves`]); results go to the child as they come, no file of one node twice. A search ends when enough was found, when
 //! everybody answered, or at its deadline; and it says how many were asked and how many answered.
 //!
-//! How much is enough: so many different contents; where one content was asked for, so many nodes that have it.
+//! How much is enough is counted in different contents. Who asks for one content with room for more gets every source of it, up to
+//! the bound on a search.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -191,15 +192,8 @@ impl Search {
         self.query.limit.min(MAX_RESULTS) as usize
     }
 
-    fn found(&self) -> usize {
-        match self.query.subject {
-            Subject::Words(_) => self.contents.len(),
-            Subject::Content(_) => self.shown.len(),
-        }
-    }
-
     fn has_enough(&self) -> bool {
-        self.found() >= self.limit() || self.shown.len() >= MAX_HITS
+        self.contents.len() >= self.limit() || self.shown.len() >= MAX_HITS
     }
 
     fn due(&self) -> Instant {
@@ -211,7 +205,7 @@ impl Search {
     }
 
     fn ask_next_wave(&mut self, number: u64, world: &mut World) {
-        let wave = self.plan.next_wave(self.found(), self.limit());
+        let wave = self.plan.next_wave(self.contents.len(), self.limit());
         self.wave_until = world.now.instant + WAVE_WAIT;
         let left = self.until.saturating_duration_since(world.now.instant);
         let query = Mesh::Query {
@@ -241,11 +235,7 @@ impl Search {
                 Subject::Words(_) => true,
                 Subject::Content(hash) => *hash == hit.hash,
             };
-        let known = self.contents.contains(&hit.hash);
-        let wanted = match self.query.subject {
-            Subject::Words(_) => known || self.contents.len() < self.limit(),
-            Subject::Content(_) => self.shown.len() < self.limit(),
-        };
+        let wanted = self.contents.contains(&hit.hash) || self.contents.len() < self.limit();
         let takes = answers
             && wanted
             && self.shown.len() < MAX_HITS
