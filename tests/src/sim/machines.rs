@@ -10,9 +10,7 @@ use nearmesh_common::{
 };
 use nearmesh_supernode::proto as supernode;
 
-use super::{
-    Event, IDLE_TIMEOUT, LinkId, PROBE_TIMEOUT, ProcessId, Role, Sim, links::End, oracle,
-};
+use super::{Event, IDLE_TIMEOUT, LinkId, PROBE_TIMEOUT, ProcessId, Role, Sim, links::End, oracle};
 
 impl Sim {
     /// Hands an input to a process's node machine, and does what it wants.
