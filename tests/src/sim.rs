@@ -235,6 +235,11 @@ impl Sim {
         self.kill(process);
     }
 
+    /// A supernode hands its children their alternatives. Its process goes on.
+    pub fn step_down(&mut self, supernode: ProcessId) {
+        self.tell_supernode(supernode, nearmesh_supernode::proto::Input::StepDown);
+    }
+
     /// Starts a process that is not running.
     pub fn start(&mut self, process: ProcessId) {
         if self.processes[process].running.is_some() {
