@@ -52,8 +52,8 @@ impl Charge {
     }
 }
 
-/// A thousandth of a token, so that no time is lost to rounding.
-const MILLI: u64 = 1000;
+/// Tokens are counted in so many parts, one for each nanosecond at one a second: no time is lost to rounding, however often a peer asks.
+const PARTS: u64 = 1_000_000_000;
 
 /// All the buckets of one link.
 #[derive(Clone, Debug)]
@@ -72,10 +72,10 @@ impl Budget {
     pub(super) fn take(&mut self, charge: Charge, count: usize, now: Instant) -> bool {
         let (rate, burst) = charge.limit();
         let (left, at) = (&mut self.left[charge as usize], &mut self.at[charge as usize]);
-        let passed = u64::try_from(now.saturating_duration_since(*at).as_millis()).unwrap_or(u64::MAX);
+        let passed = u64::try_from(now.saturating_duration_since(*at).as_nanos()).unwrap_or(u64::MAX);
         *at = now.max(*at);
-        *left = left.saturating_add(passed.saturating_mul(rate)).min(burst * MILLI);
-        let price = (count as u64).saturating_mul(MILLI);
+        *left = left.saturating_add(passed.saturating_mul(rate)).min(burst * PARTS);
+        let price = (count as u64).saturating_mul(PARTS);
         let enough = price <= *left;
         if enough {
             *left -= price;
@@ -99,5 +99,14 @@ mod tests {
         let later = start + Duration::from_secs(1);
         assert_eq!((0..200).filter(|_| budget.take(Charge::Question, 1, later)).count(), 20);
         assert!(budget.take(Charge::Query, 1, later), "another kind has its own");
+    }
+    #[test]
+    fn who_asks_without_a_pause_gets_the_rate_and_not_less() {
+        let start = start();
+        let mut budget = Budget::new(start);
+        let taken = (0..100_000u64)
+            .filter(|n| budget.take(Charge::Question, 1, start + Duration::from_micros(n * 100)))
+            .count();
+        assert_eq!(taken, 100 + 199, "a burst, and 20 in each of ten seconds but for the last moment");
     }
 }

@@ -3,7 +3,11 @@
 mod from_child;
 mod from_mesh;
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use nearmesh_common::{
     NodeId, Now,
@@ -33,6 +37,9 @@ use super::{
 /// Children that a supernode takes when nobody says how many (guess: KaZaA's took 60 to 150, on modems).
 pub const DEFAULT_CAPACITY: u32 = 300;
 
+/// After stepping down, children that stayed are told again this often (guess: longer than it takes to attach elsewhere).
+const REMIND_EVERY: Duration = Duration::from_secs(3);
+
 /// What its owner decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -53,6 +60,8 @@ pub struct Supernode {
     publishing: Publishing,
     lookups: Lookups,
     crl: Option<Box<[u8]>>,
+    /// When children that are still here after stepping down are told again.
+    remind_at: Option<Instant>,
 }
 
 impl Default for Config {
@@ -82,6 +91,7 @@ impl Supernode {
             publishing: Publishing::default(),
             lookups: Lookups::default(),
             crl: None,
+            remind_at: None,
             world,
         }
     }
@@ -126,6 +136,7 @@ impl Supernode {
             self.searches.poll_timeout(),
             self.directory.poll_timeout(now),
             self.lookups.poll_timeout(),
+            self.remind_at,
         ];
         timeouts.into_iter().flatten().min()
     }
@@ -235,11 +246,18 @@ impl Supernode {
 
     fn handle_step_down(&mut self) {
         self.membership.handle_step_down(&mut self.world);
-        let children: Vec<_> = self.children.nodes().collect();
-        for child in children {
-            let alternatives = self.membership.alternatives(&child);
-            self.world.tell_child(child, ToChild::Redirect(alternatives));
+        self.send_children_away();
+    }
+
+    /// Names the alternatives to every child, and again after a while to those who did not find a place by then.
+    fn send_children_away(&mut self) {
+        let own = self.world.own();
+        let children: Vec<_> = self.children.nodes().filter(|child| *child != own).collect();
+        for child in &children {
+            let others = self.membership.alternatives_or_all(child);
+            self.world.tell_child(*child, ToChild::Redirect(others));
         }
+        self.remind_at = (!children.is_empty()).then(|| self.world.now.instant + REMIND_EVERY);
     }
 
     fn handle_crl(&mut self, crl: Box<[u8]>) {
@@ -263,6 +281,9 @@ impl Supernode {
     }
 
     fn handle_timeout(&mut self) {
+        if self.remind_at.is_some_and(|at| at <= self.world.now.instant) {
+            self.send_children_away();
+        }
         self.children.forget_expired(self.world.now.wall);
         if self.registrations.handle_timeout(&self.world) {
             self.summaries.handle_changed(&self.world);

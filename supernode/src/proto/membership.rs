@@ -106,6 +106,12 @@ impl Membership {
         sorted.into_iter().take(MAX_ALTERNATIVES).map(|(_, record)| record.signed.clone()).collect()
     }
 
+    /// As [`Self::alternatives`]; where nobody has room all other members, which take a few more then.
+    pub(super) fn alternatives_or_all(&self, child: &NodeId) -> Vec<Signed<SupernodeRecord>> {
+        let alternatives = self.alternatives(child);
+        if alternatives.is_empty() { self.list().into_iter().skip(1).collect() } else { alternatives }
+    }
+
     /// Supernodes learnt elsewhere.
     pub(super) fn handle_candidates(&mut self, candidates: Vec<NodeAddress>, world: &mut World) {
         for address in candidates.into_iter().take(MAX_MEMBERS) {

@@ -62,11 +62,11 @@ impl Supernode {
     }
 
     fn on_attach(&mut self, from: NodeId, presence: Signed<Presence>, journal: JournalMark) {
-        let alternatives = self.membership.alternatives(&from);
         if !self.membership.is_serving() && from != self.world.own() {
-            let answer = match alternatives.is_empty() {
+            let others = self.membership.alternatives_or_all(&from);
+            let answer = match others.is_empty() {
                 true => ToChild::Refused(Refusal::NotASupernode),
-                false => ToChild::Redirect(alternatives),
+                false => ToChild::Redirect(others),
             };
             return self.world.tell_child(from, answer);
         }
@@ -74,15 +74,13 @@ impl Supernode {
             return self.world.tell_child(from, ToChild::Refused(Refusal::Presence));
         }
         let listed = self.directory.sequence_of(&from);
-        let room_elsewhere = !alternatives.is_empty();
+        let room_elsewhere = !self.membership.alternatives(&from).is_empty();
         match self.children.on_attach(from, presence, room_elsewhere, listed, &mut self.world) {
             Admission::Refused => self.world.tell_child(from, ToChild::Refused(Refusal::Presence)),
-            // Where nobody has room, the whole list: the least bad that we know.
-            Admission::Full if alternatives.is_empty() => {
-                let others = self.membership.list().into_iter().skip(1).collect();
+            Admission::Full => {
+                let others = self.membership.alternatives_or_all(&from);
                 self.world.tell_child(from, ToChild::Redirect(others));
             }
-            Admission::Full => self.world.tell_child(from, ToChild::Redirect(alternatives)),
             Admission::Taken(presence) => self.take_child(from, *presence, journal),
         }
     }

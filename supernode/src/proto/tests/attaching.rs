@@ -208,6 +208,39 @@ fn stepping_down_hands_the_children_their_alternatives_and_leaves() {
 }
 
 #[test]
+fn who_steps_down_tells_a_child_that_stays_again_and_one_that_went_no_more() {
+    let mut net = Net::of(3);
+    net.attach("alice", "s0", 0);
+    net.attach("bob", "s0", 0);
+    net.run(SECOND);
+    net.tell("s0", crate::proto::Input::StepDown);
+    net.run(SECOND);
+    net.cut("bob", "s0");
+    net.heard("alice");
+    net.heard("bob");
+    net.run(SECOND * 3);
+    assert_eq!(redirected(&mut net, "alice"), Some(2));
+    assert!(net.heard("bob").is_empty());
+    net.cut("alice", "s0");
+    net.run(SECOND * 10);
+    assert!(net.heard("alice").is_empty());
+}
+
+#[test]
+fn who_steps_down_while_nobody_has_room_names_everybody() {
+    let mut net = Net::new();
+    net.start("s0", Config { capacity: 4 }, &[]);
+    net.start("s1", Config { capacity: 0 }, &["s0"]);
+    net.start("s2", Config { capacity: 0 }, &["s0"]);
+    net.run(SECOND);
+    net.attach("alice", "s0", 0);
+    net.heard("alice");
+    net.tell("s0", crate::proto::Input::StepDown);
+    net.run(SECOND);
+    assert_eq!(redirected(&mut net, "alice"), Some(2));
+}
+
+#[test]
 fn a_standby_is_kept_and_attaches_in_one_step() {
     let mut net = Net::of(2);
     net.share("bob", "s0", &["julia"]);
