@@ -178,7 +178,7 @@ impl Oracle {
         let (home, _) = truth.home?;
         let since = truth.registered?;
         let home_truth = &self.truths[home];
-        let settled = since + SETTLE <= now && home_truth.since + SETTLE <= now;
+        let settled = since + SETTLE <= now && home_truth.since + SETTLE <= now && home_truth.since <= since;
         (truth.running && home_truth.running && settled).then_some(Registration { process, home, since })
     }
 
@@ -187,7 +187,9 @@ impl Oracle {
         let truth = &self.truths[registration.process];
         let same_home = truth.home.is_some_and(|(home, _)| home == registration.home);
         let same = same_home && truth.registered == Some(registration.since);
-        truth.running && same && self.truths[registration.home].running
+        // A home that restarted holds nothing, even while its children have not noticed.
+        let home = &self.truths[registration.home];
+        truth.running && same && home.running && home.since <= registration.since
     }
 
     fn on_hits(&mut self, id: RequestId, hits: &[Hit], view: &View<'_>) {

@@ -150,6 +150,18 @@ fn a_revoked_node_loses_its_links_and_its_records() {
 }
 
 #[test]
+fn a_revoked_supernode_is_not_let_in_again_however_often_it_comes() {
+    let mut net = Net::of(3);
+    net.revoked.lock().unwrap().insert(node("s2"));
+    for name in ["s0", "s1"] {
+        net.tell(name, Input::CrlAdopted(Box::new([1])));
+    }
+    net.run(SECOND * 120);
+    assert_eq!((members(&net, "s0"), members(&net, "s1")), (2, 2));
+    assert!(net.supernode("s0").counters().misbehaved > 1, "it did come");
+}
+
+#[test]
 fn a_list_that_a_peer_shows_is_offered_and_a_known_one_is_not() {
     let mut net = Net::of(2);
     net.say("alice", "s0", ToHome::Crl(Box::new([7])));

@@ -77,6 +77,39 @@ fn the_limit_stops_the_asking() {
 }
 
 #[test]
+fn who_asks_for_one_content_is_told_of_all_who_have_it() {
+    let mut net = Net::of(3);
+    for number in 0..60 {
+        net.share(&format!("c{number}"), &format!("s{}", 1 + number % 2), &["julia.mp4"]);
+    }
+    net.attach("alice", "s0", 0);
+    net.run(SECOND);
+    let subject = Subject::Content(file(1, "julia.mp4").hash);
+    let query = Query { subject, filter: Filter::default(), limit: 50 };
+    let (hits, summary) = net.search("alice", "s0", query);
+    assert_eq!((hits.len(), summary.limit_reached), (60, false));
+}
+
+#[test]
+fn a_supernode_that_restarts_is_asked_again_and_its_own_questions_are_no_repetitions() {
+    let mut net = Net::of(2);
+    net.share("bob", "s1", &["julia"]);
+    net.share("alice", "s0", &["mandelbrot"]);
+    net.run(SECOND);
+    assert_eq!(net.search("alice", "s0", words("julia", 50)).0.len(), 1);
+    assert_eq!(net.search("bob", "s1", words("mandelbrot", 50)).0.len(), 1);
+    net.kill("s1");
+    net.start("s1", crate::proto::Config::default(), &["s0"]);
+    net.run(SECOND * 3);
+    assert!(net.search("alice", "s0", words("julia", 50)).0.is_empty(), "bob has not come back yet");
+    net.share("carol", "s1", &["julia"]);
+    net.run(SECOND);
+    assert_eq!(net.search("alice", "s0", words("julia", 50)).0[0].source.node, node("carol"));
+    assert_eq!(net.search("carol", "s1", words("mandelbrot", 50)).0.len(), 1);
+    assert_eq!(net.supernode("s0").counters().repeated_queries, 0);
+}
+
+#[test]
 fn the_same_file_of_two_nodes_is_two_results_and_of_one_node_one() {
     let mut net = Net::of(3);
     net.share("bob", "s1", &["julia.mp4"]);
