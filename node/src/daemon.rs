@@ -1,12 +1,12 @@
 //! The running node, and what the command line may ask of it.
 //!
 //! One process is one node: one UDP port, one profile. What runs in it:
-//! - the overlay task ([`overlay`]), which alone owns the protocol machines of `proto`;
-//! - a task for each link ([`links`]) and each stream that a peer opens ([`accept`]);
-//! - a task for each download ([`downloads`]); a thread that scans and hashes shared folders;
-//! - the control API ([`api`]) on the profile's socket.
+//! - the overlay task (`overlay`), which alone owns the protocol machines of `proto`;
+//! - a task for each link (`links`) and each stream that a peer opens (`accept`);
+//! - a task for each download (`downloads`); a thread that scans and hashes shared folders;
+//! - the control API (`api`) on the profile's socket.
 //!
-//! They share one [`node::Node`]. Nothing here decides what the protocol means: that is in `proto`.
+//! They share one `node::Node`. Nothing here decides what the protocol means: that is in `proto`.
 
 mod accept;
 mod addresses;
@@ -30,11 +30,7 @@ mod status;
 
 use std::pin::Pin;
 
-use crate::{
-    config::Settings,
-    control::api::Ready,
-    profile::ProfileLock,
-};
+use crate::{config::Settings, control::api::Ready, profile::ProfileLock};
 
 pub use admission::{create_net, join_net};
 pub use start::{UpError, run};

@@ -3,26 +3,42 @@
 //! `handle(input, now)` takes what happened, `poll_output()` gives what is to be done, `poll_timeout()` says when
 //! to call `handle(Input::Timeout, now)` next.
 //!
-//! [`Supernode`] owns one module for each sub-protocol; they never call each other:
-//! - `children`: who is registered here; `directory`: where users are, `lookups` of it, [`placement`] in it;
-//! - `membership`: the other supernodes; `summaries`: what they and we offer;
-//! - `search`: our children's searches, in [`waves`]; `answers`: other supernodes' queries.
+//! [`Supernode`] owns one sub-protocol per file and routes between them; they never call each other. To its children it is
+//! a home: `children` admits them, `registration` keeps their files. To other supernodes it is a member of the near-mesh:
+//! `membership` knows who serves and keeps a link to each, `summaries` tells them what is worth asking here, `answers`
+//! answers. A child's search (`search`, planned by `waves`) goes to the members whose summary has its words. Where users are
+//! is kept by three members for each name (`placement`): `publishing` tells them of our children, `directory` holds what
+//! others tell us, `lookup` asks.
+//!
+//! # Invariants
+//! - Nothing signed is believed, kept or passed on before it was verified.
+//! - A member counts from its `Hello` on a live link until that link ends; no rumour adds or removes one.
+//! - A peer's input costs at most what its budget (`budget`) and the named bound of each table allow.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod answers;
+mod batches;
 mod budget;
 mod children;
 mod directory;
-mod lookups;
+mod links;
+mod lookup;
+mod machine;
 mod membership;
-mod outbox;
-pub mod placement;
+mod placement;
+mod publishing;
+mod registration;
 mod search;
 mod summaries;
-mod supernode;
-pub mod waves;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod waves;
+mod world;
 
-pub use supernode::{Config, Counters, Supernode};
+pub use machine::{Config, DEFAULT_CAPACITY, Supernode};
+pub use world::Counters;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -104,9 +120,9 @@ pub enum Output {
         /// What.
         message: LinkMessage,
     },
-    /// Open a link to a supernode.
+    /// Open a link to a supernode. If there is one already, say [`Input::LinkUp`] all the same.
     Dial(NodeAddress),
-    /// Close the link.
+    /// Close the link. The machine has forgotten it already; [`Input::LinkDown`] may follow or not.
     Close {
         /// Whose.
         node: NodeId,

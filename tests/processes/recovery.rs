@@ -61,8 +61,10 @@ fn the_children_of_a_killed_supernode_are_found_again() {
     let alice = lab.authority("lab", "alice");
     let mut second = lab.member(&alice, "bob", &["--promote", "always"]);
     let third = lab.member(&alice, "carol", &["--promote", "always"]);
-    let nodes: Vec<Node> =
-        ["dave", "erin", "frank"].iter().map(|user| lab.member(&alice, user, &["--promote", "never"])).collect();
+    let nodes: Vec<Node> = ["dave", "erin", "frank"]
+        .iter()
+        .map(|user| lab.member(&alice, user, &["--promote", "never"]))
+        .collect();
     for node in &nodes {
         node.write("shared/unique.txt", node.id().as_bytes());
         let name = format!("shared/only {}.txt", user(node));

@@ -91,7 +91,7 @@ fn commands_that_make_no_sense_say_so_by_their_exit_code() {
     assert_eq!(alice.run(&["get", "7"]).code, NOT_FOUND, "a number that no result has");
     assert_eq!(alice.run(&["get", &"0".repeat(64)]).code, NOT_FOUND);
     assert_eq!(alice.run(&["get", "xyz"]).code, USAGE);
-    assert_eq!(alice.run(&["share", "add", "/does/not/exist"]).code, USAGE);
+    assert_eq!(alice.run(&["share", "add", "/does/not/exist"]).code, NOT_FOUND);
     assert_eq!(alice.run(&["share", "rm", "/does/not/exist"]).code, NOT_FOUND);
     assert_eq!(alice.run(&["net", "revoke", "nobody"]).code, NOT_FOUND);
     let profile = alice.profile.to_str().unwrap();

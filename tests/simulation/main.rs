@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use nearmesh_common::presence;
+use nearmesh_common::{presence, supernode_record};
 use tests::sim::{Setup, Sim, Traffic, Workload};
 
 /// The seed of every scenario, unless the environment names another.
@@ -177,6 +177,50 @@ fn a_net_that_was_split_in_two_grows_together_again() {
     assert!(sim.all_registered(), "in each half everybody has a home: {:?}", homeless(&sim));
     sim.heal();
     sim.run_for(seconds(60));
+    ask_around(&mut sim);
+    assert_all_is_true(&sim);
+}
+
+#[test]
+fn a_net_that_was_split_for_longer_than_any_record_lives_grows_together_again() {
+    let mut sim = settled(setup(6, 40));
+    sim.split((0..46).filter(|process| process % 3 == 0).collect());
+    sim.run_for(supernode_record::LIFETIME * 3 / 2);
+    sim.heal();
+    sim.run_for(seconds(240));
+    ask_around(&mut sim);
+    assert_all_is_true(&sim);
+}
+
+#[test]
+fn supernodes_that_restart_before_anybody_noticed_are_asked_again() {
+    let mut sim = settled(setup(8, 100));
+    for (number, supernode) in (0..8).enumerate() {
+        sim.kill(supernode);
+        sim.run_for(Duration::from_millis(100 + 700 * number as u64));
+        sim.start(supernode);
+        sim.run_for(seconds(15));
+        assert!(sim.all_registered(), "after the restart of {supernode}: {:?}", homeless(&sim));
+        ask_around(&mut sim);
+        assert_all_is_true(&sim);
+    }
+}
+
+#[test]
+fn a_supernode_that_steps_down_leaves_nobody_outside() {
+    let mut sim = settled(setup(8, 100));
+    let leaving = (0..8).max_by_key(|supernode| sim.children(*supernode).len()).expect("there are 8");
+    let children = sim.children(leaving);
+    assert!(children.len() >= 10, "only {children:?}");
+    sim.step_down(leaving);
+    let moved = |sim: &Sim| {
+        children.iter().all(|child| sim.is_registered(*child) && sim.home(*child) != Some(leaving))
+    };
+    let took = sim.run_until(seconds(10), moved);
+    println!("{} children were elsewhere after {took:?}", children.len());
+    assert!(took.is_some(), "10 s later some are still there: {:?}", sim.children(leaving));
+    sim.kill(leaving);
+    sim.run_for(seconds(10));
     ask_around(&mut sim);
     assert_all_is_true(&sim);
 }

@@ -7,6 +7,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::mpsc,
     time::{Duration, Instant},
 };
 
@@ -51,7 +52,8 @@ pub struct Ran {
 impl Lab {
     /// An empty lab for this program: `env!("CARGO_BIN_EXE_nearmesh-under-test")`.
     pub fn new(program: &str) -> Self {
-        let directory = tempfile::Builder::new().prefix("nearmesh-lab-").tempdir().expect("a temporary directory");
+        let directory =
+            tempfile::Builder::new().prefix("nearmesh-lab-").tempdir().expect("a temporary directory");
         Self { program: program.into(), directory }
     }
 
@@ -95,14 +97,33 @@ impl Lab {
 impl Node {
     /// Runs `nearmesh --profile … ARGUMENTS`.
     pub fn run(&self, arguments: &[&str]) -> Ran {
-        let output = self.command(arguments).stdin(Stdio::null()).output().expect("the program runs");
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().expect("the program runs");
+        let pid = child.id();
+        let (ended, end) = mpsc::channel::<()>();
+        // A command that hangs must fail its test, not the whole suite.
+        let watchdog = std::thread::spawn(move || {
+            if end.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+            }
+        });
+        let output = child.wait_with_output().expect("its output can be read");
+        drop(ended);
+        watchdog.join().expect("the watchdog does not panic");
         Ran::from(output)
     }
 
     /// Runs it and fails the test unless it exits with 0.
     pub fn ok(&self, arguments: &[&str]) -> Ran {
         let ran = self.run(arguments);
-        assert_eq!(ran.code, 0, "nearmesh {arguments:?} of {}: {ran:?}\n{}", self.home.display(), self.log_tail());
+        assert_eq!(
+            ran.code,
+            0,
+            "nearmesh {arguments:?} of {}: {ran:?}\n{}",
+            self.home.display(),
+            self.log_tail()
+        );
         ran
     }
 
@@ -186,7 +207,8 @@ impl Node {
 
     /// Resident memory in KiB.
     pub fn resident_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process is there");
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process is there");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a VmRSS line");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
     }

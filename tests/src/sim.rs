@@ -1,13 +1,11 @@
-//! The deterministic simulator: many nodes and supernodes under virtual time, on a simulated network. The node's machine is
-//! the very one that runs on sockets; the supernode's is one that keeps the same contract in the simplest way
-//! (see `flooding`).
+//! The deterministic simulator: many nodes and supernodes under virtual time, on a simulated network. The machines are the very
+//! ones that run on sockets.
 //!
 //! A run follows from its seed alone: the same seed gives the same trace, byte by byte ([`Traffic::digest`]). Links are
 //! reliable and in order, as QUIC's are; loss makes them late. A dead process is noticed by its peers only after the
 //! transport's idle timeout. Every message goes through the codec and its bounds. The [`Oracle`] knows the truth and collects
 //! what contradicts it.
 
-mod flooding;
 mod keys;
 mod library;
 mod links;
@@ -235,6 +233,11 @@ impl Sim {
     pub fn leave(&mut self, process: ProcessId) {
         self.tell_client(process, client::Input::Leave);
         self.kill(process);
+    }
+
+    /// A supernode hands its children their alternatives. Its process goes on.
+    pub fn step_down(&mut self, supernode: ProcessId) {
+        self.tell_supernode(supernode, nearmesh_supernode::proto::Input::StepDown);
     }
 
     /// Starts a process that is not running.

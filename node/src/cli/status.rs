@@ -46,7 +46,7 @@ fn text(status: &Status) -> String {
         supernodes = status.supernodes,
         files = files(status.shared.files),
         bytes = size(status.shared.bytes),
-        uptime = duration(Duration::from_millis(status.uptime)),
+        uptime = duration(Duration::from_millis(status.uptime_ms)),
         version = status.version,
     );
     for problem in &status.problems {

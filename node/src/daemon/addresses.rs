@@ -7,7 +7,8 @@ use nearmesh_common::presence::MAX_ADDRESSES;
 /// An address that every route table has an opinion on (RFC 5737 documentation range). Nothing is ever sent to it.
 const ANYWHERE_V4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
 /// The same for IPv6 (RFC 3849).
-const ANYWHERE_V6: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 9);
+const ANYWHERE_V6: SocketAddr =
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 9);
 
 /// The addresses of a socket bound to `listen`: itself, or, if it is bound to every interface, those that
 /// the machine would use on its way out and towards `peers`.

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::{
-    connections::CloseCode,
     clock::{now, wall},
+    connections::CloseCode,
     host_cache,
     node::Node,
     overlay::Command,
@@ -39,7 +39,12 @@ const PENDING_KEY: &str = "joining.key";
 ///
 /// # Errors
 /// If the profile is in a net already, or cannot be written. The caller has made the profile and holds its lock.
-pub async fn create_net(profile: &Profile, net: NetName, user: UserName, open: bool) -> Result<Membership, ApiError> {
+pub async fn create_net(
+    profile: &Profile,
+    net: NetName,
+    user: UserName,
+    open: bool,
+) -> Result<Membership, ApiError> {
     let profile = profile.clone();
     blocking(move || {
         refuse_second_net(&profile)?;
@@ -58,7 +63,11 @@ pub async fn create_net(profile: &Profile, net: NetName, user: UserName, open: b
 ///
 /// # Errors
 /// If the ticket makes no sense, the authority refuses or cannot be reached, or the profile is in a net already.
-pub async fn join_net(profile: &Profile, ticket: &str, user: Option<UserName>) -> Result<Membership, ApiError> {
+pub async fn join_net(
+    profile: &Profile,
+    ticket: &str,
+    user: Option<UserName>,
+) -> Result<Membership, ApiError> {
     let ticket: Ticket = ticket.trim().parse().map_err(|error| ApiError::usage(format!("{error}")))?;
     let user = name_to_take(&ticket, user)?;
     refuse_second_net(profile)?;
@@ -141,7 +150,8 @@ impl Node {
     /// If this node may not invite that user, or the authority cannot be reached.
     pub async fn invite(self: &Arc<Self>, user: Option<UserName>) -> Result<Invitation, ApiError> {
         let ticket = if self.authority.is_some() {
-            let for_anybody = self.authority.as_ref().is_some_and(|authority| authority.policy() == Policy::Open);
+            let for_anybody =
+                self.authority.as_ref().is_some_and(|authority| authority.policy() == Policy::Open);
             let user = user.or_else(|| (!for_anybody).then(|| self.address.user.clone()));
             self.make_ticket(user).await?
         } else if user.is_none() || user.as_ref() == Some(&self.address.user) {
@@ -161,13 +171,17 @@ impl Node {
     pub async fn invite_for_peer(self: &Arc<Self>, user: &UserName) -> Option<Box<str>> {
         self.authority.as_ref()?;
         let ticket = self.make_ticket(Some(user.clone())).await;
-        ticket.inspect_err(|error| debug!(%user, %error, "no ticket for a peer")).ok().map(|ticket| ticket.to_string().into())
+        ticket
+            .inspect_err(|error| debug!(%user, %error, "no ticket for a peer"))
+            .ok()
+            .map(|ticket| ticket.to_string().into())
     }
 
     async fn make_ticket(self: &Arc<Self>, user: Option<UserName>) -> Result<Ticket, ApiError> {
         let node = Arc::clone(self);
         blocking(move || {
-            let authority = node.authority.as_ref().ok_or_else(|| ApiError::refused("this node is not the authority"))?;
+            let authority =
+                node.authority.as_ref().ok_or_else(|| ApiError::refused("this node is not the authority"))?;
             authority.invite(user, TICKET_LIFETIME, &node.addresses(), wall()).map_err(|error| match error {
                 InviteError::TooManyNodes(_) => ApiError::refused(error.to_string()),
                 InviteError::Books(_) => ApiError::failed(error.to_string()),
@@ -181,9 +195,11 @@ impl Node {
             ApiError::failed(format!("the authority of {} was not reached: {why}", self.address.net))
                 .hint(format!("a node of {} must be up to make tickets", self.authority_user))
         };
-        let lease = self.connect(&self.find_authority().await).await.map_err(|error| away(error.to_string()))?;
+        let lease =
+            self.connect(&self.find_authority().await).await.map_err(|error| away(error.to_string()))?;
         let asked = timeout(INVITE_TIMEOUT, async {
-            let (mut send, mut receive) = lease.connection().open_bi().await.map_err(|error| error.to_string())?;
+            let (mut send, mut receive) =
+                lease.connection().open_bi().await.map_err(|error| error.to_string())?;
             write_frame(&mut send, &Open::Invite).await.map_err(|error| error.to_string())?;
             read_frame::<InviteReply>(&mut receive, MAX_OPEN_FRAME).await.map_err(|error| error.to_string())
         });
@@ -199,7 +215,10 @@ impl Node {
     async fn find_authority(&self) -> NodeAddress {
         let user = UserAddress { user: self.authority_user.clone(), net: self.address.net.clone() };
         let located = self.locate(&user).await.unwrap_or_default();
-        let now = located.into_iter().map(|node| node.presence).find(|presence| presence.node == self.authority_address.node);
+        let now = located
+            .into_iter()
+            .map(|node| node.presence)
+            .find(|presence| presence.node == self.authority_address.node);
         let mut address = self.authority_address.clone();
         if let Some(presence) = now {
             address.addresses.splice(0..0, presence.addresses);
@@ -241,10 +260,14 @@ impl Node {
         let source = connection.remote_address().ip();
         let caller = Caller { source, now: now() };
         let outcome = enrol::serve(&mut send, &mut receive, authority, caller, self.welcome()).await;
-        if let Err(error) = outcome {
-            debug!(%source, %error, "an enrolment came to nothing");
-            // Places for newcomers are few: this one is for somebody else.
-            connection.close(CloseCode::Misbehaved.into(), b"no request");
+        match outcome {
+            // The newcomer closes once it has the answer; the port ends the wait for one that does not.
+            Ok(_) => drop(connection.closed().await),
+            Err(error) => {
+                debug!(%source, %error, "an enrolment came to nothing");
+                // Places for newcomers are few: this one is for somebody else.
+                connection.close(CloseCode::Misbehaved.into(), b"no request");
+            }
         }
     }
 
@@ -257,8 +280,10 @@ impl Node {
 fn refuse_second_net(profile: &Profile) -> Result<(), ApiError> {
     match saved::load(&profile.membership(), wall()) {
         Err(LoadError::Absent(_)) => Ok(()),
-        Ok(member) => Err(ApiError::refused(format!("this profile is {} already", member.membership.address()))
-            .hint("a profile is in one net; use another with --profile DIR")),
+        Ok(member) => {
+            Err(ApiError::refused(format!("this profile is {} already", member.membership.address()))
+                .hint("a profile is in one net; use another with --profile DIR"))
+        }
         Err(error) => Err(ApiError::failed(format!("the profile {error}"))),
     }
 }

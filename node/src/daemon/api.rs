@@ -6,9 +6,9 @@ use nearmesh_common::{UserAddress, UserName};
 
 use super::{node::Node, search};
 use crate::control::api::{
-    ApiError, Download, DownloadEvent, DownloadId, Events, GetRequest, Invitation, Lookup, NodeApi, PingEvent,
-    PingRequest, Revocation, SearchEvent, SearchRequest, SendEvent, SendRequest, Share, ShareEvent, Status,
-    Supernode,
+    ApiError, Download, DownloadEvent, DownloadId, Events, GetRequest, Invitation, Lookup, NodeApi,
+    PingEvent, PingRequest, Revocation, SearchEvent, SearchRequest, SendEvent, SendRequest, Share,
+    ShareEvent, Status, Supernode,
 };
 
 /// The node, as its owner reaches it.

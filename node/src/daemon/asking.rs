@@ -85,8 +85,9 @@ fn explain(reason: Failure) -> ApiError {
         Failure::Declined(Decline::TooLong) => {
             ApiError::usage("the question is too long").hint("at most 16 words and 512 bytes")
         }
-        Failure::Declined(Decline::TooMany) => ApiError::refused("too many questions at once")
-            .hint("wait until the ones under way have ended"),
+        Failure::Declined(Decline::TooMany) => {
+            ApiError::refused("too many questions at once").hint("wait until the ones under way have ended")
+        }
         Failure::Declined(Decline::NotAttached) => {
             ApiError::failed("the home has just been lost").hint("ask again in a second")
         }

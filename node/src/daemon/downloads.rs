@@ -45,9 +45,11 @@ const RUNNING: usize = 3;
 /// Downloads kept in the list, the finished ones included; the oldest finished ones go first (guess).
 const MAX_LISTED: usize = 1000;
 /// First wait before sources are looked for again; doubles up to [`MAX_WAIT`].
-const FIRST_WAIT: Duration = Duration::from_secs(2);
+const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// Longest wait between two looks for sources.
 const MAX_WAIT: Duration = Duration::from_secs(60);
+/// Attempts that may bring nothing before a download of which nothing is there is given up; one that has begun waits for ever.
+const MAX_FRUITLESS: u32 = 3;
 /// How often a running download's rate is measured and shown.
 const SHOW_EVERY: Duration = Duration::from_millis(500);
 
@@ -74,14 +76,18 @@ struct Record {
 }
 
 impl Downloads {
-    /// Those that are written down in `folder`; none is running yet.
-    pub fn open(folder: PathBuf) -> Self {
+    /// Those that are written down in `folder`, which is made if it is not there; none is running yet.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn open(folder: PathBuf) -> std::io::Result<Self> {
+        std::fs::create_dir_all(&folder)?;
         let mut table = BTreeMap::new();
         for record in read_records(&folder) {
             let state = watch::Sender::new(record.download.clone());
             table.insert(record.download.id, Entry { state, task: None });
         }
-        Self { folder, table: Mutex::new(table), running: Semaphore::new(RUNNING) }
+        Ok(Self { folder, table: Mutex::new(table), running: Semaphore::new(RUNNING) })
     }
 
     /// All, in the order in which they were begun.
@@ -136,7 +142,8 @@ impl Downloads {
     fn write_down(&self, id: DownloadId) {
         let Some(download) = self.watch(id).map(|state| state.borrow().clone()) else { return };
         let directory = download.path.parent().map(Into::into).unwrap_or_default();
-        let text = serde_json::to_vec_pretty(&Record { download, directory }).expect("a record is plain data");
+        let text =
+            serde_json::to_vec_pretty(&Record { download, directory }).expect("a record is plain data");
         if let Err(error) = crate::durable::replace(&self.record_path(id), &text) {
             warn!(%error, download = %id, "not written down: it will be forgotten when this node ends");
         }
@@ -169,7 +176,10 @@ impl Node {
             let ours = hits.len() > others.len();
             return Err(nobody_has(hash, ours));
         };
-        let name = request.name.or(remembered.map(|found| found.name.into())).unwrap_or_else(|| best.name.to_string());
+        let name = request
+            .name
+            .or(remembered.map(|found| found.name.into()))
+            .unwrap_or_else(|| best.name.to_string());
         let name = crate::safe_name::safe_file_name(&name);
         let id = self.downloads.add(Download {
             id: DownloadId(0),
@@ -211,7 +221,9 @@ impl Node {
                     let _ = sink.put(DownloadEvent::Ended(download)).await;
                     return Ok(());
                 }
-                if sink.put(DownloadEvent::Progress(download)).await.is_err() || state.changed().await.is_err() {
+                if sink.put(DownloadEvent::Progress(download)).await.is_err()
+                    || state.changed().await.is_err()
+                {
                     return Ok(());
                 }
             }
@@ -263,30 +275,32 @@ impl Node {
     }
 
     async fn fetch_until_it_ends(self: &Arc<Self>, id: DownloadId) {
+        let received = || self.downloads.watch(id).map_or(0, |state| state.borrow().received);
         let mut wait = FIRST_WAIT;
+        let mut fruitless = 0;
         loop {
-            let before = self.downloads.watch(id).map_or(0, |state| state.borrow().received);
-            match self.fetch_once(id).await {
+            let before = received();
+            let (state, error) = match self.fetch_once(id).await {
                 Ok(()) => return,
-                Err(Setback::Final(error)) => {
-                    warn!(download = %id, error, "a download failed");
-                    self.downloads.update(id, |download| {
-                        download.state = State::Failed;
-                        download.error = Some(error);
-                    });
-                    return;
-                }
+                Err(Setback::Final(error)) => (State::Failed, error),
                 Err(Setback::Waiting(error)) => {
-                    let gained = self.downloads.watch(id).is_some_and(|state| state.borrow().received > before);
+                    let gained = received() > before;
+                    fruitless = if gained { 0 } else { fruitless + 1 };
                     wait = if gained { FIRST_WAIT } else { (wait * 2).min(MAX_WAIT) };
-                    self.downloads.update(id, |download| {
-                        download.state = State::Waiting;
-                        download.rate = 0;
-                        download.error = Some(error);
-                    });
-                    sleep(wait).await;
+                    let hopeless = fruitless >= MAX_FRUITLESS && received() == 0;
+                    (if hopeless { State::Failed } else { State::Waiting }, error)
                 }
+            };
+            self.downloads.update(id, |download| {
+                download.state = state;
+                download.rate = 0;
+                download.error = Some(error.clone());
+            });
+            if state == State::Failed {
+                warn!(download = %id, error, "a download failed");
+                return;
             }
+            sleep(wait).await;
         }
     }
 
@@ -402,8 +416,13 @@ fn read_records(folder: &std::path::Path) -> Vec<Record> {
     records
         .filter_map(|path| {
             let read = std::fs::read(&path).map_err(|error| error.to_string());
-            let record = read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()));
-            record.inspect_err(|error| warn!(path = %path.display(), error, "a download's record is unreadable")).ok()
+            let record =
+                read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()));
+            record
+                .inspect_err(
+                    |error| warn!(path = %path.display(), error, "a download's record is unreadable"),
+                )
+                .ok()
         })
         .collect()
 }

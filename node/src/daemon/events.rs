@@ -22,11 +22,6 @@ impl<T> Sink<T> {
     pub async fn put(&self, piece: T) -> Result<(), Gone> {
         self.0.send(Ok(piece)).await.map_err(|_| Gone)
     }
-
-    /// Resolves when the reader has gone away.
-    pub async fn gone(&self) {
-        self.0.closed().await;
-    }
 }
 
 /// Runs `produce` beside the caller. Its error, if it fails, is the stream's last piece; when the reader goes away it is

@@ -2,7 +2,14 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use nearmesh_common::{NodeId, signed::Signer, wire::{query::Source, stream::{Offer, RangesRequest}}};
+use nearmesh_common::{
+    NodeId,
+    signed::Signer,
+    wire::{
+        query::Source,
+        stream::{Offer, RangesRequest},
+    },
+};
 use quinn::{Connection, SendStream};
 use tokio::sync::watch;
 use tracing::{debug, info};
@@ -64,7 +71,11 @@ impl Node {
                 }
             };
             let given = given.map_err(|error| {
-                ApiError::failed(format!("{} was not sent to {}: failed to {error}", request.path.display(), request.user))
+                ApiError::failed(format!(
+                    "{} was not sent to {}: failed to {error}",
+                    request.path.display(),
+                    request.user
+                ))
             })?;
             let sent = Sent {
                 user: request.user,
@@ -79,7 +90,13 @@ impl Node {
     }
 
     /// Takes a gift into the inbox.
-    pub async fn receive_offer(&self, from: Signer, connection: &Connection, offer: Offer, replies: SendStream) {
+    pub async fn receive_offer(
+        &self,
+        from: Signer,
+        connection: &Connection,
+        offer: Offer,
+        replies: SendStream,
+    ) {
         let sender = Source {
             user: from.user.clone(),
             node: from.node,

@@ -1,10 +1,6 @@
 //! The host cache on disk: supernodes that were alive, so that a node finds its net again without its ticket.
 
-use std::{
-    net::SocketAddr,
-    path::Path,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use nearmesh_common::{NodeId, UnixMillis, wire::NodeAddress};
 use serde::{Deserialize, Serialize};

@@ -20,7 +20,7 @@ use nearmesh_common::{
     wire::{LinkMessage, NodeAddress, Open},
 };
 use nearmesh_supernode::proto::Peer;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tracing::debug;
 
 use super::{
@@ -33,6 +33,8 @@ use super::{
 const OUTBOX: usize = 4096;
 /// Bytes written at once when several messages wait.
 const WRITE_BATCH_BYTES: usize = 64 * 1024;
+/// How long the last messages of a link that is being closed may take to arrive.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Two links younger than this crossed each other; an older one is stale.
 const CROSSING: Duration = Duration::from_secs(3);
 
@@ -79,7 +81,7 @@ struct Link {
     connection: quinn::Connection,
     dialled: bool,
     since: Instant,
-    writer: Option<JoinHandle<()>>,
+    writer: JoinHandle<()>,
     /// Keeps a connection that we opened alive.
     _lease: Option<Lease>,
 }
@@ -143,10 +145,12 @@ impl Links {
         }
     }
 
-    /// Closes the link to `node`.
+    /// Closes the link to `node`: at once if the peer is at fault, else after what waits for it has been written.
     pub fn close(&self, node: NodeId, code: CloseCode) {
-        if let Some((_, link)) = self.table.remove(&node) {
-            link.connection.close(code.into(), b"");
+        let Some((_, link)) = self.table.remove(&node) else { return };
+        match code {
+            CloseCode::Done => drop(tokio::spawn(link.retire())),
+            _ => link.connection.close(code.into(), b""),
         }
     }
 
@@ -166,11 +170,8 @@ impl Links {
             let peers: Vec<NodeId> = self.table.iter().map(|link| *link.key()).collect();
             peers.into_iter().filter_map(|peer| self.table.remove(&peer)).map(|(_, link)| link).collect()
         };
-        for mut link in links {
-            drop(std::mem::replace(&mut link.outbox, mpsc::channel(1).0));
-            if let Some(writer) = link.writer.take() {
-                let _ = writer.await;
-            }
+        for link in links {
+            link.retire().await;
         }
     }
 
@@ -191,7 +192,7 @@ impl Links {
             connection: connection.clone(),
             dialled: lease.is_some(),
             since: Instant::now(),
-            writer: Some(tokio::spawn(write_messages(send, waiting))),
+            writer: tokio::spawn(write_messages(send, waiting)),
             _lease: lease,
         };
         let replaced = match self.table.entry(node) {
@@ -249,6 +250,16 @@ impl Links {
         }
         self.table.remove_if(&node, |_, link| link.id == id);
         let _ = self.events.send(LinkEvent::Down { id, node }).await;
+    }
+}
+
+impl Link {
+    /// Closes it once what waits for the peer has been written and acknowledged.
+    async fn retire(self) {
+        let Self { outbox, writer, connection, _lease, .. } = self;
+        drop(outbox);
+        let _ = timeout(LAST_WORDS, writer).await;
+        connection.close(CloseCode::Done.into(), b"done");
     }
 }
 

@@ -29,7 +29,12 @@ use super::{
     search::LastResults,
 };
 use crate::{
-    authority::Authority, config::Settings, enrol::saved, profile::Profile, shares::{ShareEvent, Shares}, transfer::UploadSlots,
+    authority::Authority,
+    config::Settings,
+    enrol::saved,
+    profile::Profile,
+    shares::{ShareEvent, Shares},
+    transfer::UploadSlots,
 };
 
 /// Everything a running node has.

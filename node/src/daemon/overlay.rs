@@ -5,6 +5,9 @@
 //! see as an [`Overlay`]. A supernode is its own home: what its two machines say to each other never leaves
 //! this task.
 
+mod outputs;
+mod view;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -15,26 +18,30 @@ use std::{
 use nearmesh_common::{
     NodeId,
     signed::Keyring,
-    supernode_record::SupernodeRecord,
     wire::{
-        LinkMessage, NodeAddress,
-        file::JournalMark,
+        LinkMessage,
         home::{Refusal, RequestId, ToChild, ToHome},
     },
 };
-use nearmesh_supernode::proto::{self as supernode, CloseReason, Peer, Supernode};
+use nearmesh_supernode::proto::{self as supernode, Peer, Supernode};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::sleep_until,
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
-use super::{clock::now, connections::CloseCode, host_cache, links::{LinkEvent, LinkId}, node::Node};
+use super::{
+    clock::now,
+    connections::CloseCode,
+    links::{LinkEvent, LinkId},
+    node::Node,
+};
 use crate::{
     config::Promote,
-    proto::{self as client, Candidate, Client, Event, Home, Question},
-    shares::Batch,
+    proto::{self as client, Candidate, Client, Event, Question},
 };
+
+pub use view::Overlay;
 
 /// How often round trips are read from the transport and the published view is renewed.
 const TICK: Duration = Duration::from_secs(1);
@@ -65,32 +72,6 @@ pub enum Command {
     Leave(oneshot::Sender<()>),
 }
 
-/// What a user may see of the overlay.
-#[derive(Clone, Debug, Default)]
-pub struct Overlay {
-    /// Where this node is registered.
-    pub home: Option<Home>,
-    /// Its second.
-    pub standby: Option<NodeId>,
-    /// Whether this node is a supernode.
-    pub serving: bool,
-    /// Its children, where it is.
-    pub children: usize,
-    /// Supernodes known, itself included.
-    pub supernodes: Vec<KnownSupernode>,
-}
-
-/// A supernode, as far as this node knows it.
-#[derive(Clone, Debug)]
-pub struct KnownSupernode {
-    /// Where.
-    pub address: NodeAddress,
-    /// Children and capacity, if it said so.
-    pub load: Option<(u32, u32)>,
-    /// Last measured round trip.
-    pub rtt: Option<Duration>,
-}
-
 /// The task's own state.
 pub struct OverlayTask {
     node: Arc<Node>,
@@ -115,14 +96,14 @@ impl OverlayTask {
         view: watch::Sender<Overlay>,
         known: Vec<Candidate>,
     ) -> Self {
-        let config = client::Config {
-            addresses: node.addresses(),
-            journal: node.shares.mark(),
-            serving: false,
-        };
+        let config =
+            client::Config { addresses: node.addresses(), journal: node.shares.mark(), serving: false };
         let keyring = Arc::clone(&node.keyring) as Arc<dyn Keyring>;
         let mut client = Client::new(config, keyring, rand::random(), now());
         client.handle(client::Input::Candidates(known), now());
+        if let Some(crl) = node.keyring.membership().crl() {
+            client.handle(client::Input::CrlAdopted(crl.der().into()), now());
+        }
         Self {
             node,
             client,
@@ -182,7 +163,7 @@ impl OverlayTask {
     fn on_timeout(&mut self) {
         let now = now();
         self.client.handle(client::Input::Timeout, now);
-        self.to_supernode(supernode::Input::Timeout);
+        self.tell_supernode(supernode::Input::Timeout);
     }
 
     fn on_link(&mut self, event: LinkEvent) {
@@ -194,14 +175,14 @@ impl OverlayTask {
                     if self.wanted.remove(&node) {
                         self.client.handle(client::Input::LinkDown { node }, now());
                     }
-                    self.to_supernode(supernode::Input::LinkDown { node });
+                    self.tell_supernode(supernode::Input::LinkDown { node });
                 }
             }
             LinkEvent::DialFailed { node } => {
                 if self.wanted.remove(&node) {
                     self.client.handle(client::Input::DialFailed { node }, now());
                 }
-                self.to_supernode(supernode::Input::DialFailed { node });
+                self.tell_supernode(supernode::Input::DialFailed { node });
             }
             LinkEvent::Message { id, node, message } => {
                 if self.linked.get(&node).is_some_and(|(current, _)| *current == id) {
@@ -217,7 +198,7 @@ impl OverlayTask {
         if self.wanted.contains(&node) {
             self.client.handle(client::Input::LinkUp { node }, now());
         }
-        self.to_supernode(supernode::Input::LinkUp { peer });
+        self.tell_supernode(supernode::Input::LinkUp { peer });
     }
 
     fn on_message(&mut self, from: NodeId, message: LinkMessage) {
@@ -226,11 +207,11 @@ impl OverlayTask {
                 self.client.handle(client::Input::Received { from, message }, now());
             }
             LinkMessage::ToHome(message) => match self.supernode {
-                Some(_) => self.to_supernode(supernode::Input::FromChild { from, message }),
+                Some(_) => self.tell_supernode(supernode::Input::FromChild { from, message }),
                 None => self.answer_as_no_supernode(from, &message),
             },
             LinkMessage::Mesh(message) => match self.supernode {
-                Some(_) => self.to_supernode(supernode::Input::FromMesh { from, message }),
+                Some(_) => self.tell_supernode(supernode::Input::FromMesh { from, message }),
                 None => self.node.links.close(from, CloseCode::Done),
             },
         }
@@ -254,7 +235,7 @@ impl OverlayTask {
             Command::Cancel(id) => self.cancel(id),
             Command::Addresses(addresses) => {
                 self.client.handle(client::Input::Addresses(addresses.clone()), now());
-                self.to_supernode(supernode::Input::Addresses(addresses));
+                self.tell_supernode(supernode::Input::Addresses(addresses));
             }
             Command::Crl(der) => self.consider_crl(&der),
             Command::Leave(_) => {}
@@ -270,7 +251,7 @@ impl OverlayTask {
     fn on_tick(&mut self) {
         if self.supernode.is_some() {
             for (node, connection) in self.node.links.connections() {
-                self.to_supernode(supernode::Input::Rtt { node, rtt: connection.rtt() });
+                self.tell_supernode(supernode::Input::Rtt { node, rtt: connection.rtt() });
             }
         } else if self.should_be_the_first_supernode() {
             info!("no supernode of the net answers: this node, the net's authority, becomes the first");
@@ -287,143 +268,20 @@ impl OverlayTask {
             && self.started.elapsed() >= FIRST_SUPERNODE_AFTER
     }
 
-    fn to_supernode(&mut self, input: supernode::Input) {
+    fn tell_supernode(&mut self, input: supernode::Input) {
         if let Some(machine) = &mut self.supernode {
             machine.handle(input, now());
         }
     }
 
-    /// Carries out what the machines decided, until neither has anything more to say.
-    fn carry_out(&mut self) {
-        loop {
-            if let Some(output) = self.client.poll_output() {
-                self.on_client_output(output);
-            } else if let Some(output) = self.supernode.as_mut().and_then(Supernode::poll_output) {
-                self.on_supernode_output(output);
-            } else {
-                return;
+    /// Closes a link. Both machines hear of it as they would of one that broke.
+    fn close_link(&mut self, node: NodeId, code: CloseCode) {
+        self.node.links.close(node, code);
+        if self.linked.remove(&node).is_some() {
+            if self.wanted.remove(&node) {
+                self.client.handle(client::Input::LinkDown { node }, now());
             }
-        }
-    }
-
-    fn on_client_output(&mut self, output: client::Output) {
-        match output {
-            client::Output::Dial(peer) => self.dial_for_client(peer),
-            client::Output::Close(node) => {
-                self.wanted.remove(&node);
-                if self.supernode.is_none() {
-                    self.node.links.close(node, CloseCode::Done);
-                }
-            }
-            client::Output::Send { to, message } if to == self.node.id => {
-                self.to_supernode(supernode::Input::FromChild { from: to, message });
-            }
-            client::Output::Send { to, message } => {
-                self.node.links.send(to, LinkMessage::ToHome(message));
-            }
-            client::Output::Probe(peer) => self.probe(peer),
-            client::Output::ReadJournal { after, limit } => {
-                self.read_journal(after, limit);
-            }
-            client::Output::Event(event) => self.on_event(event),
-            client::Output::OfferedCrl(der) => self.consider_crl(&der),
-        }
-    }
-
-    fn read_journal(&mut self, after: JournalMark, limit: usize) {
-        match self.node.shares.changes_after(after, limit) {
-            Ok(Batch { after, upto, changes }) => {
-                self.client.handle(client::Input::Changes { after, upto, changes }, now());
-            }
-            Err(error) => warn!("failed to {error}: the shared files are not registered"),
-        }
-    }
-
-    fn dial_for_client(&mut self, peer: NodeAddress) {
-        let node = peer.node;
-        self.wanted.insert(node);
-        if node == self.node.id || self.linked.contains_key(&node) {
-            self.client.handle(client::Input::LinkUp { node }, now());
-        } else {
-            self.dial(peer);
-        }
-    }
-
-    fn dial(&self, peer: NodeAddress) {
-        let node = Arc::clone(&self.node);
-        tokio::spawn(async move { Arc::clone(&node.links).dial(&node, peer).await });
-    }
-
-    fn probe(&self, peer: NodeAddress) {
-        let (node, feedback) = (Arc::clone(&self.node), self.feedback.clone());
-        tokio::spawn(async move {
-            let rtt = if peer.node == node.id { Some(Duration::ZERO) } else { node.measure(&peer.addresses).await };
-            let _ = feedback.send(client::Input::Probed { node: peer.node, rtt }).await;
-        });
-    }
-
-    fn on_event(&mut self, event: Event) {
-        match event {
-            Event::Home(_) | Event::Standby(_) | Event::Registered(_) => {
-                if let Event::Home(Some(home)) = &event {
-                    info!(home = %home.address.node.short(), "attached");
-                    self.node.learn_addresses(home.address.clone());
-                }
-                self.publish();
-            }
-            Event::HostCache(candidates) => self.save_host_cache(candidates),
-            Event::Hits { id, .. } => self.deliver(id, event, false),
-            Event::SearchDone { id, .. } | Event::Found { id, .. } | Event::Failed { id, .. } => {
-                self.deliver(id, event, true);
-            }
-        }
-    }
-
-    fn save_host_cache(&self, candidates: Vec<Candidate>) {
-        let path = self.node.profile.host_cache();
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = host_cache::save(&path, candidates) {
-                warn!(%error, "the host cache was not written down");
-            }
-        });
-    }
-
-    /// Hands an answer to whoever asked. One that has gone, or does not keep up, has lost interest.
-    fn deliver(&mut self, id: RequestId, event: Event, last: bool) {
-        let gone = self.asking.get(&id).is_some_and(|answers| answers.try_send(event).is_err());
-        if last {
-            self.asking.remove(&id);
-        } else if gone {
-            self.cancel(id);
-        }
-    }
-
-    fn on_supernode_output(&mut self, output: supernode::Output) {
-        match output {
-            supernode::Output::Send { to, message } if to == self.node.id => {
-                if let LinkMessage::ToChild(message) = message {
-                    self.client.handle(client::Input::Received { from: to, message }, now());
-                }
-            }
-            supernode::Output::Send { to, message } => {
-                self.node.links.send(to, message);
-            }
-            supernode::Output::Dial(peer) => {
-                if !self.linked.contains_key(&peer.node) {
-                    self.dial(peer);
-                }
-            }
-            supernode::Output::Close { node, reason } => {
-                let code = match reason {
-                    CloseReason::Misbehaved => CloseCode::Misbehaved,
-                    CloseReason::Revoked => CloseCode::Revoked,
-                    CloseReason::Unneeded => CloseCode::Done,
-                };
-                if !(reason == CloseReason::Unneeded && self.wanted.contains(&node)) {
-                    self.node.links.close(node, code);
-                }
-            }
-            supernode::Output::OfferedCrl(der) => self.consider_crl(&der),
+            self.tell_supernode(supernode::Input::LinkDown { node });
         }
     }
 
@@ -435,11 +293,11 @@ impl OverlayTask {
         for (node, connection) in self.node.links.connections() {
             if self.node.is_revoked(&connection) {
                 info!(peer = %node.short(), "revoked: its link is closed");
-                self.node.links.close(node, CloseCode::Revoked);
+                self.close_link(node, CloseCode::Revoked);
             }
         }
         self.client.handle(client::Input::CrlAdopted(der.into()), now());
-        self.to_supernode(supernode::Input::CrlAdopted(der.into()));
+        self.tell_supernode(supernode::Input::CrlAdopted(der.into()));
     }
 
     /// Becomes a supernode, and its own child.
@@ -452,11 +310,11 @@ impl OverlayTask {
             rand::random(),
             now(),
         );
-        let me = Peer {
-            node: self.node.id,
-            user: self.node.address.user.clone(),
-            observed: self.node.listen,
-        };
+        let me =
+            Peer { node: self.node.id, user: self.node.address.user.clone(), observed: self.node.listen };
+        if let Some(crl) = self.node.keyring.membership().crl() {
+            machine.handle(supernode::Input::CrlAdopted(crl.der().into()), now());
+        }
         machine.handle(supernode::Input::LinkUp { peer: me }, now());
         for (_, peer) in self.linked.values() {
             machine.handle(supernode::Input::LinkUp { peer: peer.clone() }, now());
@@ -468,49 +326,11 @@ impl OverlayTask {
         self.publish();
     }
 
-    /// Shows the overlay as it stands.
-    fn publish(&self) {
-        let supernodes = match &self.supernode {
-            Some(machine) => machine.members().map(|record| self.known(&record)).collect(),
-            None => self.client.candidates().into_iter().map(KnownSupernode::from).collect(),
-        };
-        self.view.send_replace(Overlay {
-            home: self.client.home(),
-            standby: self.client.standby(),
-            serving: self.supernode.is_some(),
-            children: self.supernode.as_ref().map_or(0, Supernode::children),
-            supernodes,
-        });
-    }
-
-    fn known(&self, record: &SupernodeRecord) -> KnownSupernode {
-        let candidates = self.client.candidates();
-        let candidate = candidates.iter().find(|candidate| candidate.address.node == record.node);
-        KnownSupernode {
-            address: NodeAddress { node: record.node, addresses: record.addresses.clone() },
-            load: Some((record.children, record.capacity)),
-            rtt: match record.node == self.node.id {
-                true => Some(Duration::ZERO),
-                false => self.node.links.rtt(record.node).or(candidate.and_then(|candidate| candidate.rtt)),
-            },
-        }
-    }
-
     /// Tells the home, the children and the other supernodes that this node leaves.
     fn leave(&mut self) {
         self.client.handle(client::Input::Leave, now());
         self.carry_out();
-        self.to_supernode(supernode::Input::StepDown);
+        self.tell_supernode(supernode::Input::StepDown);
         self.carry_out();
-    }
-}
-
-impl From<Candidate> for KnownSupernode {
-    fn from(candidate: Candidate) -> Self {
-        Self {
-            address: candidate.address,
-            load: candidate.load.map(|load| (load.children, load.capacity)),
-            rtt: candidate.rtt,
-        }
     }
 }

@@ -15,16 +15,9 @@ use nearmesh_common::{
 };
 use tokio::time::{sleep, timeout};
 
-use super::{
-    clock::wall,
-    connections::Lease,
-    events::events,
-    node::Node,
-};
+use super::{clock::wall, connections::Lease, events::events, node::Node};
 use crate::{
-    control::api::{
-        ApiError, Events, Lookup, PingEvent, PingReply, PingRequest, PingSummary, UserNode,
-    },
+    control::api::{ApiError, Events, Lookup, PingEvent, PingReply, PingRequest, PingSummary, UserNode},
     proto::{Event, Question},
 };
 
@@ -54,7 +47,10 @@ impl Node {
     /// If the net does not answer, or knows nobody of that name.
     pub async fn locate(&self, user: &UserAddress) -> Result<Vec<Located>, ApiError> {
         if user.net != self.address.net {
-            let error = ApiError::not_found(format!("{user} is in another net: this node is in {}", self.address.net));
+            let error = ApiError::not_found(format!(
+                "{user} is in another net: this node is in {}",
+                self.address.net
+            ));
             return Err(error.hint(format!("a node joined to {} can look there", user.net)));
         }
         let mut asked = self.asker.ask(Question::Lookup(user.user.clone())).await?;

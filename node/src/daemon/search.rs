@@ -105,7 +105,8 @@ pub fn search(
 /// # Errors
 /// If the net does not answer.
 pub async fn sources_of(asker: &Asker, hash: ContentHash) -> Result<Vec<Hit>, ApiError> {
-    let query = Query { subject: Subject::Content(hash), filter: Filter::default(), limit: 1 };
+    let limit = MAX_SOURCES as u32;
+    let query = Query { subject: Subject::Content(hash), filter: Filter::default(), limit };
     let mut asked = asker.ask(Question::Search(query)).await?;
     let mut found = Vec::new();
     while let Some(event) = asked.next().await? {

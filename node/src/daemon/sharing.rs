@@ -59,7 +59,8 @@ impl Node {
     pub async fn remove_share(self: &Arc<Self>, path: PathBuf) -> Result<Share, ApiError> {
         let node = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
-            let before = node.shares.list().map_err(|error| ApiError::failed(format!("failed to {error}")))?;
+            let before =
+                node.shares.list().map_err(|error| ApiError::failed(format!("failed to {error}")))?;
             let real = path.canonicalize().unwrap_or_else(|_| path.clone());
             node.shares.remove(&path).map_err(explain_remove)?;
             let gone = before.into_iter().find(|root| root.path == real || root.path == path);
@@ -102,7 +103,9 @@ fn take(so_far: &mut ShareProgress, root: &Path, event: &shares::ShareEvent) -> 
             so_far.files_found = *files;
             true
         }
-        shares::ShareEvent::Hashing { path, done, total, files_done, files_total } if path.starts_with(root) => {
+        shares::ShareEvent::Hashing { path, done, total, files_done, files_total }
+            if path.starts_with(root) =>
+        {
             *so_far = ShareProgress {
                 files_found: *files_total,
                 files_hashed: *files_done,
@@ -138,7 +141,9 @@ fn explain_add(error: AddError) -> ApiError {
 fn explain_remove(error: RemoveError) -> ApiError {
     let text = format!("failed to {error}");
     match error {
-        RemoveError::NotShared(_) => ApiError::not_found(text).hint("`nearmesh share ls` lists what is shared"),
+        RemoveError::NotShared(_) => {
+            ApiError::not_found(text).hint("`nearmesh share ls` lists what is shared")
+        }
         RemoveError::Store(_) => ApiError::failed(text),
     }
 }

@@ -21,8 +21,18 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::{
-    UpOptions, accept::{self, Incoming}, addresses, api::Api, asking::Asker, clock::wall, connections::Connections,
-    downloads::Downloads, gifts::Gifts, host_cache, links::Links, node::Node,
+    UpOptions,
+    accept::{self, Incoming},
+    addresses,
+    api::Api,
+    asking::Asker,
+    clock::wall,
+    connections::Connections,
+    downloads::Downloads,
+    gifts::Gifts,
+    host_cache,
+    links::Links,
+    node::Node,
     overlay::{self, Command, Overlay, OverlayTask},
 };
 use crate::{
@@ -85,7 +95,8 @@ impl From<UpError> for ApiError {
 /// As [`UpError`] tells.
 pub async fn run(profile: Profile, options: UpOptions) -> Result<(), UpError> {
     let UpOptions { settings, lock, ready, interrupted } = options;
-    let (control, socket) = profile.bind_control(&lock).map_err(|error| UpError::Control(error.to_string()))?;
+    let (control, socket) =
+        profile.bind_control(&lock).map_err(|error| UpError::Control(error.to_string()))?;
     let (node, mut view) = start(profile, settings).await?;
     let mut stopped = node.stop.subscribe();
     let mut served = node.stop.subscribe();
@@ -125,7 +136,10 @@ async fn leave(node: &Node) {
 }
 
 /// Starts everything. Gives the node and what can be seen of its overlay.
-async fn start(profile: Profile, settings: Settings) -> Result<(Arc<Node>, watch::Receiver<Overlay>), UpError> {
+async fn start(
+    profile: Profile,
+    settings: Settings,
+) -> Result<(Arc<Node>, watch::Receiver<Overlay>), UpError> {
     let unusable = |error: &dyn std::fmt::Display| UpError::Profile(error.to_string());
     let member = saved::load(&profile.membership(), wall()).map_err(|error| match error {
         LoadError::Absent(_) => UpError::NoNet,
@@ -141,6 +155,8 @@ async fn start(profile: Profile, settings: Settings) -> Result<(Arc<Node>, watch
     let tls = tls_of(&membership, authority.is_some())?;
     let endpoint = bind(settings.listen, &profile, tls)?;
     let listen = endpoint.local_addr();
+    let downloads =
+        Downloads::open(profile.directory().join("transfers")).map_err(|error| unusable(&error))?;
     let (share_events, _) = broadcast::channel(EVENTS);
     let shares = Shares::open(profile.directory(), share_events.clone()).map_err(|error| unusable(&error))?;
     for path in &settings.share {
@@ -170,7 +186,7 @@ async fn start(profile: Profile, settings: Settings) -> Result<(Arc<Node>, watch
         share_events,
         shares: Arc::new(shares),
         uploads: UploadSlots::default(),
-        downloads: Downloads::open(profile.directory().join("transfers")),
+        downloads,
         gifts: Gifts::new(settings.inbox.clone()),
         last_results: Arc::default(),
         authority,
@@ -208,7 +224,8 @@ pub fn tls_of(membership: &Membership, authority: bool) -> Result<TlsConfigs, Tl
 fn bind(listen: SocketAddr, profile: &Profile, tls: TlsConfigs) -> Result<Endpoint, BindError> {
     let note = profile.directory().join("port");
     let remembered = read_port(&note).filter(|_| listen.port() == 0);
-    let again = remembered.and_then(|port| Endpoint::bind(SocketAddr::new(listen.ip(), port), tls.clone()).ok());
+    let again =
+        remembered.and_then(|port| Endpoint::bind(SocketAddr::new(listen.ip(), port), tls.clone()).ok());
     let endpoint = match again {
         Some(endpoint) => endpoint,
         None => Endpoint::bind(listen, tls)?,

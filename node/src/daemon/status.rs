@@ -21,7 +21,7 @@ impl Node {
             children: u32::try_from(overlay.children).unwrap_or(u32::MAX),
             supernodes: u32::try_from(overlay.supernodes.len()).unwrap_or(u32::MAX),
             shared: SharedTotal { files: shared.files, bytes: shared.bytes },
-            uptime: self.started.elapsed().as_secs(),
+            uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             problems: self.problems(&overlay),
         }
@@ -63,7 +63,8 @@ impl Node {
 
     fn problems(&self, overlay: &Overlay) -> Vec<String> {
         let homeless = overlay.home.is_none().then(|| {
-            "no supernode answers: this node is looking for a home, and is not found by others meanwhile".to_owned()
+            "no supernode answers: this node is looking for a home, and is not found by others meanwhile"
+                .to_owned()
         });
         homeless.into_iter().chain(self.share_problems()).collect()
     }

@@ -1,88 +1,65 @@
-//! Queries of other supernodes: each is answered once, from the own index.
+//! Answering other supernodes' queries from our own index: each once, within the asker's budget.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    time::Instant,
-};
+use std::collections::{BTreeSet, VecDeque};
 
 use nearmesh_common::{
     NodeId,
     wire::{
         mesh::{Mesh, QueryId},
-        query::{Hit, MAX_HITS_PER_MESSAGE},
+        query::Hit,
     },
 };
 
-use super::{
-    budget::{Budget, Rate},
-    outbox::Outbox,
-};
+use super::{batches, budget::Charge, world::World};
 
-/// Recent queries that are remembered: at the rate below, of 64 members, several seconds' worth (40 bytes each: 640 KiB).
-const MAX_RECENT: usize = 16 * 1024;
-/// Bytes of hits in one message, about: a quarter of the largest frame.
-const MAX_ANSWER_BYTES: usize = 256 * 1024;
-/// Queries of one supernode: the questions of all its children (measured: the index answers 10,000 a second and more).
-const QUERIES: Rate = Rate { per_second: 500, burst: 2000 };
+/// Queries that are remembered, so that none is answered twice (guess: a minute of 64 busy members; 40 bytes each).
+pub(super) const MAX_REMEMBERED: usize = 16 * 1024;
 
-/// What to do with a query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Search, and answer with this many results at most.
-    Search,
-    /// Answer that there is nothing: the peer asks too much.
-    Decline,
-    /// It was answered already, or is not the peer's own.
-    Ignore,
-}
-
-/// What was answered lately, and what peers may still ask.
+/// The queries that were answered lately.
 #[derive(Debug, Default)]
-pub struct Answers {
-    recent: BTreeSet<QueryId>,
+pub(super) struct Answers {
+    known: BTreeSet<QueryId>,
     order: VecDeque<QueryId>,
-    budgets: BTreeMap<NodeId, Budget>,
 }
 
 impl Answers {
-    /// Whether to answer a query.
-    pub fn on_query(&mut self, from: NodeId, id: QueryId, now: Instant) -> Verdict {
-        if id.origin != from || !self.recent.insert(id) {
-            return Verdict::Ignore;
+    /// A member asks; `search` looks into our own index.
+    pub(super) fn on_query(
+        &mut self,
+        from: NodeId,
+        id: QueryId,
+        search: impl FnOnce(&World) -> Vec<Hit>,
+        world: &mut World,
+    ) {
+        if id.origin != from {
+            return world.strange(&from, "a query that it does not ask itself");
+        }
+        if !world.charge(&from, Charge::Query, 1) {
+            return world.tell_mesh(from, Mesh::Answer { id, hits: Vec::new(), more: false });
+        }
+        if !self.remember(id) {
+            world.counters.repeated_queries += 1;
+            return;
+        }
+        let mut messages = batches::hits(search(world));
+        let last = messages.pop().unwrap_or_default();
+        for hits in messages {
+            world.tell_mesh(from, Mesh::Answer { id, hits, more: true });
+        }
+        world.tell_mesh(from, Mesh::Answer { id, hits: last, more: false });
+    }
+
+    /// Whether it is new.
+    fn remember(&mut self, id: QueryId) -> bool {
+        if !self.known.insert(id) {
+            return false;
         }
         self.order.push_back(id);
-        if self.order.len() > MAX_RECENT
+        if self.order.len() > MAX_REMEMBERED
             && let Some(oldest) = self.order.pop_front()
         {
-            self.recent.remove(&oldest);
+            self.known.remove(&oldest);
         }
-        let budget = self.budgets.entry(from).or_insert_with(|| Budget::new(QUERIES));
-        if budget.take(now) { Verdict::Search } else { Verdict::Decline }
+        true
     }
-
-    /// Forgets a peer that is no supernode any more.
-    pub fn forget(&mut self, node: NodeId) {
-        self.budgets.remove(&node);
-    }
-}
-
-/// Sends the hits, in as many messages as it takes.
-pub fn answer(to: NodeId, id: QueryId, hits: Vec<Hit>, outbox: &mut Outbox) {
-    let mut batch = Vec::new();
-    let mut bytes = 0;
-    for hit in hits {
-        let size = size_of_hit(&hit);
-        if !batch.is_empty() && (batch.len() == MAX_HITS_PER_MESSAGE || bytes + size > MAX_ANSWER_BYTES) {
-            outbox.mesh(to, Mesh::Answer { id, hits: std::mem::take(&mut batch), more: true });
-            bytes = 0;
-        }
-        bytes += size;
-        batch.push(hit);
-    }
-    outbox.mesh(to, Mesh::Answer { id, hits: batch, more: false });
-}
-
-/// Bytes on the wire, at most about: hash, node id, size and lengths take 96, an IPv6 address 20.
-fn size_of_hit(hit: &Hit) -> usize {
-    96 + hit.name.len() + hit.source.user.as_str().len() + 20 * hit.source.addresses.len()
 }

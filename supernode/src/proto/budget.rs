@@ -1,60 +1,112 @@
-//! Token buckets: how often a peer may ask.
+//! What a peer may ask of us in a second, and at once.
+//!
+//! Token buckets, filled by the clock that comes in. A new link begins with full ones; a handshake is dearer than what
+//! that gains.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// A rate with a burst.
+/// What is charged for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// Tokens that come back in a second.
-    pub per_second: u32,
-    /// Tokens at most.
-    pub burst: u32,
+pub(super) enum Charge {
+    /// A child's search or lookup.
+    Question,
+    /// A supernode's query.
+    Query,
+    /// A supernode's question to the directory.
+    Find,
+    /// A presence that must be verified (50 us each).
+    Presence,
+    /// A supernode record that must be verified.
+    Record,
+    /// A revocation list that somebody must look at.
+    Crl,
+    /// A whole summary that is wanted from us.
+    Summary,
+    /// A request for the list of supernodes.
+    List,
 }
 
-/// What one peer has left.
+const KINDS: usize = 8;
+
+impl Charge {
+    /// Each second, and at once.
+    const fn limit(self) -> (u64, u64) {
+        match self {
+            // Guess: a person types one in a second, a script starts with as many as a node may have open (64).
+            Self::Question => (20, 100),
+            // Guess: 300 children that ask every 2 s, and what piles up in a pause.
+            Self::Query => (150, 600),
+            // Guess: as queries.
+            Self::Find => (150, 600),
+            // Guess: a full supernode's children at once, in a net with larger ones; then 4 % of a core.
+            Self::Presence => (800, 4000),
+            // Guess: the largest near-mesh twice over; then 1 % of a core.
+            Self::Record => (200, 2048),
+            // Guess: a list is new once in a while, and comes from several sides.
+            Self::Crl => (1, 8),
+            // Guess: a link that flaps, not one that drains us.
+            Self::Summary => (1, 4),
+            // Guess: a node asks when it starts and every ten minutes.
+            Self::List => (1, 10),
+        }
+    }
+}
+
+/// Tokens are counted in so many parts, one for each nanosecond at one a second: no time is lost to rounding, however often a peer asks.
+const PARTS: u64 = 1_000_000_000;
+
+/// All the buckets of one link.
 #[derive(Clone, Debug)]
-pub struct Budget {
-    rate: Rate,
-    /// When the bucket was, or will be, empty of debt: it holds what came back since.
-    empty_at: Option<Instant>,
+pub(super) struct Budget {
+    left: [u64; KINDS],
+    at: [Instant; KINDS],
 }
 
 impl Budget {
-    /// A full bucket.
-    pub fn new(rate: Rate) -> Self {
-        Self { rate, empty_at: None }
+    /// Full buckets.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { left: [u64::MAX; KINDS], at: [now; KINDS] }
     }
 
-    /// Takes a token; says whether there was one.
-    pub fn take(&mut self, now: Instant) -> bool {
-        let token = Duration::from_secs(1) / self.rate.per_second;
-        let full = token * self.rate.burst;
-        let empty_at = self.empty_at.filter(|at| now.saturating_duration_since(*at) < full);
-        let held = empty_at.map_or(full, |at| now.saturating_duration_since(at));
-        if held < token {
-            return false;
+    /// Takes `count` tokens, if there are so many.
+    pub(super) fn take(&mut self, charge: Charge, count: usize, now: Instant) -> bool {
+        let (rate, burst) = charge.limit();
+        let (left, at) = (&mut self.left[charge as usize], &mut self.at[charge as usize]);
+        let passed = u64::try_from(now.saturating_duration_since(*at).as_nanos()).unwrap_or(u64::MAX);
+        *at = now.max(*at);
+        *left = left.saturating_add(passed.saturating_mul(rate)).min(burst * PARTS);
+        let price = (count as u64).saturating_mul(PARTS);
+        let enough = price <= *left;
+        if enough {
+            *left -= price;
         }
-        // A token is spent by moving the moment of emptiness forward.
-        self.empty_at = Some(match empty_at {
-            Some(at) => at + token,
-            None => now.checked_sub(full - token).unwrap_or(now),
-        });
-        true
+        enough
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::proto::testing::start;
 
     #[test]
-    fn a_burst_passes_and_then_the_rate_holds() {
-        let mut now = Instant::now() + Duration::from_secs(3600);
-        let mut budget = Budget::new(Rate { per_second: 10, burst: 5 });
-        assert_eq!((0..20).filter(|_| budget.take(now)).count(), 5);
-        now += Duration::from_millis(300);
-        assert_eq!((0..20).filter(|_| budget.take(now)).count(), 3);
-        now += Duration::from_secs(60);
-        assert_eq!((0..20).filter(|_| budget.take(now)).count(), 5, "no more than the burst is saved");
+    fn a_burst_is_allowed_and_then_the_rate() {
+        let start = start();
+        let mut budget = Budget::new(start);
+        assert_eq!((0..200).filter(|_| budget.take(Charge::Question, 1, start)).count(), 100);
+        let later = start + Duration::from_secs(1);
+        assert_eq!((0..200).filter(|_| budget.take(Charge::Question, 1, later)).count(), 20);
+        assert!(budget.take(Charge::Query, 1, later), "another kind has its own");
+    }
+    #[test]
+    fn who_asks_without_a_pause_gets_the_rate_and_not_less() {
+        let start = start();
+        let mut budget = Budget::new(start);
+        let taken = (0..100_000u64)
+            .filter(|n| budget.take(Charge::Question, 1, start + Duration::from_micros(n * 100)))
+            .count();
+        assert_eq!(taken, 100 + 199, "a burst, and 20 in each of ten seconds but for the last moment");
     }
 }

@@ -1,232 +1,217 @@
-//! The nodes that are registered here.
+//! Who is attached here, and by what right.
 //!
-//! A node says `Attach` with a presence that names this supernode as its home. It is told how much of its journal is still
-//! held: all of it, if its link only broke and it is back within [`GRACE`]; meanwhile its files are kept but not found. A full supernode answers with
-//! alternatives; only when no supernode of the net has room does it take more than its capacity, up to [`OVERFLOW`]: somebody
-//! must.
+//! A node attaches with a presence that it signed for this very attachment: about itself, naming this supernode as its
+//! home, later than any seen before. A full supernode names others that have room; while none has, it takes a few more than it
+//! wanted, so that nobody is left outside. A child whose link broke is remembered for as long as a replay of its
+//! presence could be tried.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use nearmesh_common::{
-    NodeId, UserName,
+    NodeId, UnixMillis,
     presence::{MAX_ADDRESSES, Presence},
-    signed::Verified,
+    signed::{Signed, Verified},
+    text::words,
     wire::{
-        file::{Change, JournalMark},
-        query::Source,
+        home::Decline,
+        query::{MAX_QUERY_BYTES, MAX_QUERY_WORDS, Query, Source, Subject},
     },
 };
 
-use super::budget::{Budget, Rate};
-use crate::index::{Catalogue, ChildId};
+use super::world::World;
 
-/// How long the registration of a child whose link broke is kept for its return: a router's restart takes about so long.
-pub const GRACE: Duration = Duration::from_secs(60);
-/// Beyond its capacity by so much, as a divisor: a quarter more, when nobody else has room (guess).
-pub const OVERFLOW: u32 = 4;
-/// Files that one child may register (guess: a large music collection, ten times).
-pub const MAX_FILES: u32 = 500_000;
-/// Questions of one child: a person asks once in a while, a script in bursts (guess; FastTrack disconnected "excessive" searchers).
-const QUESTIONS: Rate = Rate { per_second: 20, burst: 200 };
+/// A full supernode takes a quarter more while no other has room (guess: better slow than homeless).
+const OVERFLOW_DIVISOR: u32 = 4;
+/// Standbys for each child that fits: as each node keeps one home and one standby, twice the mean.
+const STANDBYS_PER_PLACE: usize = 2;
+/// Departed nodes that are remembered (guess: several times the children; 2 kB each).
+const MAX_DEPARTED: usize = 2048;
+/// Searches and lookups of one child at the same time (a node has at most as many open).
+pub(super) const MAX_OPEN_QUESTIONS: usize = 64;
 
-/// A node that is, or was a moment ago, attached.
+/// The children, those that wait, and those that left.
 #[derive(Debug)]
-pub struct Child {
-    /// Its number in the catalogue.
-    pub id: ChildId,
-    /// Its newest presence.
-    pub presence: Verified<Presence>,
-    /// Where its packets come from.
-    observed: SocketAddr,
-    /// How much of its journal is held.
-    journal: JournalMark,
-    files: u32,
-    /// When it is forgotten, if its link is down.
-    away_until: Option<Instant>,
-    questions: Budget,
+pub(super) struct Children {
+    capacity: u32,
+    attached: BTreeMap<NodeId, Verified<Presence>>,
+    standbys: BTreeSet<NodeId>,
+    /// The last presence's sequence and expiry.
+    departed: BTreeMap<NodeId, (UnixMillis, UnixMillis)>,
 }
 
-/// What became of an `Attach`.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Attach {
-    /// Attached; this much of its journal is held.
-    Attached(JournalMark),
-    /// The presence is older than one that was seen.
-    Replayed,
+/// What becomes of an `Attach`.
+#[derive(Debug)]
+pub(super) enum Admission {
+    /// It is a child now.
+    Taken(Box<Verified<Presence>>),
     /// There is no room.
     Full,
-}
-
-/// All children.
-#[derive(Debug)]
-pub struct Children {
-    capacity: u32,
-    nodes: BTreeMap<NodeId, Child>,
-    by_id: BTreeMap<ChildId, NodeId>,
-    next: u32,
+    /// The presence is not good for it.
+    Refused,
 }
 
 impl Children {
-    /// None yet.
-    pub fn new(capacity: u32) -> Self {
-        Self { capacity, nodes: BTreeMap::new(), by_id: BTreeMap::new(), next: 0 }
+    pub(super) fn new(capacity: u32) -> Self {
+        let (attached, standbys, departed) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        Self { capacity, attached, standbys, departed }
     }
 
-    /// How many are attached now.
-    pub fn attached(&self) -> usize {
-        self.nodes.values().filter(|child| child.away_until.is_none()).count()
+    pub(super) fn len(&self) -> usize {
+        self.attached.len()
     }
 
-    /// A child that is attached now.
-    pub fn get(&self, node: NodeId) -> Option<&Child> {
-        self.nodes.get(&node).filter(|child| child.away_until.is_none())
+    pub(super) fn contains(&self, node: &NodeId) -> bool {
+        self.attached.contains_key(node)
     }
 
-    /// All that are attached now.
-    pub fn iter(&self) -> impl Iterator<Item = &Child> {
-        self.nodes.values().filter(|child| child.away_until.is_none())
+    pub(super) fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.attached.keys().copied()
     }
 
-    /// Takes a node, or takes it back. `must` is set where nobody else has room either.
-    pub fn attach(
+    /// A node asks to be a child. `room_elsewhere` says whether it has anywhere to go instead, `listed` what the
+    /// directory saw of it last.
+    pub(super) fn on_attach(
         &mut self,
-        presence: Verified<Presence>,
-        (observed, must): (SocketAddr, bool),
-        journal: JournalMark,
-        catalogue: &mut Catalogue,
-    ) -> Attach {
-        let node = presence.signer.node;
-        if let Some(child) = self.nodes.get_mut(&node) {
-            if presence.content.sequence <= child.presence.content.sequence {
-                return Attach::Replayed;
-            }
-            child.presence = presence;
-            child.observed = observed;
-            child.away_until = None;
-            catalogue.unhide(child.id);
-            if child.journal.epoch != journal.epoch || child.journal.revision > journal.revision {
-                catalogue.drop_child(child.id);
-                child.journal = JournalMark { epoch: journal.epoch, revision: 0 };
-                child.files = 0;
-            }
-            return Attach::Attached(child.journal);
+        from: NodeId,
+        presence: Signed<Presence>,
+        room_elsewhere: bool,
+        listed: Option<UnixMillis>,
+        world: &mut World,
+    ) -> Admission {
+        let known = self.attached.contains_key(&from) || from == world.own();
+        if !known && !self.has_place(room_elsewhere) {
+            return Admission::Full;
         }
-        let room = if must { self.capacity + self.capacity / OVERFLOW } else { self.capacity };
-        if self.attached() >= room as usize {
-            return Attach::Full;
-        }
-        let id = ChildId(self.next);
-        self.next = self.next.wrapping_add(1);
-        let held = JournalMark { epoch: journal.epoch, revision: 0 };
-        self.by_id.insert(id, node);
-        let questions = Budget::new(QUESTIONS);
-        let child = Child { id, presence, observed, journal: held, files: 0, away_until: None, questions };
-        self.nodes.insert(node, child);
-        Attach::Attached(held)
+        let newest = self.last_sequence(&from).max(listed);
+        let Some(verified) = check(from, presence, newest, world).filter(|verified| verified.content.online)
+        else {
+            return Admission::Refused;
+        };
+        self.standbys.remove(&from);
+        self.departed.remove(&from);
+        self.attached.insert(from, verified.clone());
+        Admission::Taken(Box::new(verified))
     }
 
-    /// Takes a newer presence of a child; says whether it was one.
-    pub fn refresh(&mut self, presence: Verified<Presence>) -> bool {
-        let Some(child) = self.nodes.get_mut(&presence.signer.node) else { return false };
-        let newer = presence.content.sequence > child.presence.content.sequence;
-        if newer {
-            child.presence = presence;
-        }
-        newer
-    }
-
-    /// Takes changes of a child's journal, if they follow on what is held; gives what is held then.
-    pub fn publish(
+    /// A child signed anew where it is. `None` if it is no child or the presence is not good.
+    pub(super) fn on_refresh(
         &mut self,
-        node: NodeId,
-        (after, upto): (JournalMark, u64),
-        changes: &[Change],
-        catalogue: &mut Catalogue,
-    ) -> Option<JournalMark> {
-        let child = self.nodes.get_mut(&node)?;
-        // A journal that begins anew says so by continuing from nothing.
-        if after.revision == 0 && after.epoch != child.journal.epoch {
-            catalogue.drop_child(child.id);
-            (child.journal, child.files) = (after, 0);
+        from: NodeId,
+        presence: Signed<Presence>,
+        world: &mut World,
+    ) -> Option<Verified<Presence>> {
+        let present = self.attached.get_mut(&from)?;
+        let newest = Some(present.content.sequence);
+        let verified = check(from, presence, newest, world).filter(|verified| verified.content.online)?;
+        *present = verified.clone();
+        Some(verified)
+    }
+
+    /// A child leaves. Its last presence, if it is good: it says where to, or that the node goes offline.
+    pub(super) fn on_detach(
+        &mut self,
+        from: NodeId,
+        presence: Signed<Presence>,
+        world: &mut World,
+    ) -> Option<Verified<Presence>> {
+        let newest = self.last_sequence(&from);
+        self.remove(&from);
+        let verified = world.presence(presence)?;
+        let newer = newest.is_none_or(|newest| newest < verified.content.sequence);
+        if verified.signer.node != from || !newer {
+            world.counters.bad_records += 1;
+            return None;
         }
-        if after == child.journal && upto >= after.revision {
-            for change in changes {
-                child.apply(change, catalogue);
-            }
-            child.journal.revision = upto;
+        let Presence { sequence, expires, .. } = verified.content;
+        self.departed.insert(from, (sequence, expires));
+        Some(verified)
+    }
+
+    /// A node would like a warm place; whether it gets one.
+    pub(super) fn on_standby(&mut self, from: NodeId) -> bool {
+        let room = self.standbys.len() < self.capacity as usize * STANDBYS_PER_PLACE;
+        if room {
+            self.standbys.insert(from);
         }
-        Some(child.journal)
+        room
     }
 
-    /// Whether a child may ask one more question now.
-    pub fn may_ask(&mut self, node: NodeId, now: Instant) -> bool {
-        self.nodes.get_mut(&node).is_some_and(|child| child.questions.take(now))
-    }
-
-    /// A child's link is gone: it is away. Gives its user, if it was attached.
-    pub fn away(&mut self, node: NodeId, now: Instant, catalogue: &mut Catalogue) -> Option<UserName> {
-        let child = self.nodes.get_mut(&node).filter(|child| child.away_until.is_none())?;
-        child.away_until = Some(now + GRACE);
-        catalogue.hide(child.id);
-        Some(child.presence.signer.user.clone())
-    }
-
-    /// A child leaves for good.
-    pub fn forget(&mut self, node: NodeId, catalogue: &mut Catalogue) {
-        if let Some(child) = self.nodes.remove(&node) {
-            self.by_id.remove(&child.id);
-            catalogue.drop_child(child.id);
+    /// A link ended; whether it was a child's.
+    pub(super) fn remove(&mut self, node: &NodeId) -> bool {
+        self.standbys.remove(node);
+        let Some(presence) = self.attached.remove(node) else { return false };
+        let Presence { sequence, expires, .. } = presence.content;
+        if self.departed.len() >= MAX_DEPARTED {
+            let oldest = self.departed.iter().min_by_key(|(_, (_, expires))| *expires).map(|(node, _)| *node);
+            oldest.and_then(|oldest| self.departed.remove(&oldest));
         }
+        self.departed.insert(*node, (sequence, expires));
+        true
     }
 
-    /// Forgets those who did not come back; says whether there were any.
-    pub fn handle_timeout(&mut self, now: Instant, catalogue: &mut Catalogue) -> bool {
-        let late = |child: &Child| child.away_until.is_some_and(|until| until <= now);
-        let gone: Vec<NodeId> =
-            self.nodes.iter().filter(|(_, child)| late(child)).map(|(node, _)| *node).collect();
-        for node in &gone {
-            self.forget(*node, catalogue);
+    /// Forgets departed nodes whose presences can no longer be replayed.
+    pub(super) fn forget_expired(&mut self, wall: UnixMillis) {
+        self.departed.retain(|_, (_, expires)| *expires > wall);
+    }
+
+    /// The children whose presence does not hold any more, after a revocation.
+    pub(super) fn revoked(&self, world: &World) -> Vec<NodeId> {
+        let holds = |presence: &Verified<Presence>| {
+            world.keyring.verify(presence.signed.clone(), world.now.wall).is_ok()
+        };
+        self.attached.iter().filter(|(_, presence)| !holds(presence)).map(|(node, _)| *node).collect()
+    }
+
+    /// A child as the source of a file.
+    pub(super) fn source(&self, node: &NodeId, world: &World) -> Option<Source> {
+        let presence = self.attached.get(node)?;
+        let mut addresses = presence.content.addresses.clone();
+        let observed = world.links.observed(node).filter(|_| *node != world.own());
+        if let Some(observed) = observed.filter(|seen| !addresses.contains(seen))
+            && addresses.len() < MAX_ADDRESSES
+        {
+            addresses.push(observed);
         }
-        !gone.is_empty()
+        Some(Source { user: presence.signer.user.clone(), node: *node, addresses: addresses.into() })
     }
 
-    /// When the next one is forgotten.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.nodes.values().filter_map(|child| child.away_until).min()
+    fn has_place(&self, room_elsewhere: bool) -> bool {
+        let overflow = if room_elsewhere { 0 } else { self.capacity / OVERFLOW_DIVISOR };
+        self.attached.len() < (self.capacity + overflow) as usize
     }
 
-    /// The child with this number, as a source of files.
-    pub fn source(&self, id: ChildId) -> Option<Source> {
-        self.get(*self.by_id.get(&id)?).map(Child::source)
+    fn last_sequence(&self, node: &NodeId) -> Option<UnixMillis> {
+        let departed = self.departed.get(node).map(|(sequence, _)| *sequence);
+        self.attached.get(node).map(|presence| presence.content.sequence).max(departed)
     }
 }
 
-impl Child {
-    fn apply(&mut self, change: &Change, catalogue: &mut Catalogue) {
-        match change {
-            Change::Add(entry) => {
-                let replaced = catalogue.remove(self.id, entry.number);
-                if replaced || self.files < MAX_FILES {
-                    catalogue.add(self.id, entry);
-                    self.files += u32::from(!replaced);
-                }
-            }
-            Change::Remove(number) => {
-                self.files -= u32::from(catalogue.remove(self.id, *number));
-            }
-        }
+/// A presence that `from` signed for us, newer than `newest`.
+fn check(
+    from: NodeId,
+    presence: Signed<Presence>,
+    newest: Option<UnixMillis>,
+    world: &mut World,
+) -> Option<Verified<Presence>> {
+    let verified = world.presence(presence)?;
+    let newer = newest.is_none_or(|newest| newest < verified.content.sequence);
+    let good = verified.signer.node == from && verified.content.home == world.own() && newer;
+    if !good {
+        world.counters.bad_records += 1;
+        tracing::debug!(%from, newer, "a presence that is not for this home, or not new");
     }
+    good.then_some(verified)
+}
 
-    fn source(&self) -> Source {
-        let presence = &self.presence.content;
-        let mut addresses = presence.addresses.clone();
-        if !addresses.contains(&self.observed) && addresses.len() < MAX_ADDRESSES {
-            addresses.push(self.observed);
-        }
-        Source { user: self.presence.signer.user.clone(), node: presence.node, addresses: addresses.into() }
+/// Why a query is not asked, if it is not.
+pub(super) fn objection(query: &Query) -> Option<Decline> {
+    let Subject::Words(text) = &query.subject else { return None };
+    if text.len() > MAX_QUERY_BYTES {
+        return Some(Decline::TooLong);
+    }
+    match words(text).take(MAX_QUERY_WORDS + 1).count() {
+        0 => Some(Decline::NoWords),
+        count if count > MAX_QUERY_WORDS => Some(Decline::TooLong),
+        _ => None,
     }
 }

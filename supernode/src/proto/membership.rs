@@ -1,244 +1,398 @@
-//! Which supernodes there are, and the links to them.
+//! Who is a supernode, and a link to each of them.
 //!
-//! Every supernode signs a record of itself and renews it. Records travel by rumour: whatever is news to one is passed to all it is
-//! linked to, so each record crosses each link at most once or twice. Whoever learns of a supernode links to it; of two that
-//! learn of each other at the same moment, the one with the lower id dials and the other waits a little. A member counts as *alive* only
-//! while its own link is up: nobody's word can kill it, and nobody's word can keep it alive. A broken link is dialled again a few times,
-//! then the member is forgotten until its record is renewed.
+//! A supernode is known by its signed record. Those we hear of we dial; once it said `Hello` on a live link it is a *member*, until
+//! that link ends. We tell everybody at once of a supernode that we did not know, and of one that steps down. Our own
+//! record goes to all members when it is due for renewal, when our addresses change, and when our load took a clear step.
+//!
+//! Whom we lost is dialled again, with growing waits, and forgotten after many failures; meanwhile it counts as dead.
+//!
+//! Invariant: only our own link makes a member and ends one; a rumour makes us dial.
+
+mod contact;
+mod own;
 
 use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+    time::Instant,
 };
 
+use contact::{Contact, Stage};
 use nearmesh_common::{
-    NodeId, Now, UnixMillis,
+    NodeId, Now, UnixMillis, codec,
+    presence::MAX_ADDRESSES,
     signed::{Signed, Verified},
     supernode_record::{LIFETIME, SupernodeRecord},
-    wire::{
-        NodeAddress,
-        home::MAX_SUPERNODE_LIST,
-        mesh::Mesh,
-    },
+    wire::{NodeAddress, home::MAX_SUPERNODE_LIST, mesh::Mesh},
 };
+use own::Own;
 
-use super::outbox::Outbox;
+use super::{CloseReason, budget::Charge, world::World};
 
-/// Supernodes known at most: far beyond the 64 that a full mesh serves, so that groups can follow.
-pub const MAX_MEMBERS: usize = 1024;
-/// How long the one with the higher id waits for the other's dial.
-const COURTESY: Duration = Duration::from_millis(500);
-/// A dial that has not led to a `Hello` by then has failed.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// First wait before a lost member is dialled again; doubles each time.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// Dials before a member is forgotten: 1 + 2 + 4 + 8 + 16 s.
-const MAX_RETRIES: u32 = 5;
+/// Most supernodes that are known: a full mesh of 64, its newcomers and its dead, many times over (guess).
+pub(super) const MAX_MEMBERS: usize = 1024;
+/// Dials under way at once (guess: a handshake costs some 10 kB).
+const MAX_DIALS: usize = 64;
+/// Alternatives in a redirect (guess: more than a node probes).
+const MAX_ALTERNATIVES: usize = 20;
 
-/// What connects us to a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Contact {
-    /// Greeted: alive.
-    Linked,
-    /// Being dialled, or about to be at the given time.
-    Dialling { until: Instant, tries: u32 },
-    /// To be dialled at that time.
-    Waiting { at: Instant, tries: u32 },
+/// What happened to the membership.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// Say hello.
+    Greet(NodeId),
+    /// It is a member now.
+    Up(NodeId),
+    /// It is no member any more.
+    Down(NodeId),
 }
 
-#[derive(Clone, Debug)]
-struct Member {
-    /// Nothing yet, where only the address is known.
-    record: Option<Verified<SupernodeRecord>>,
-    address: NodeAddress,
-    contact: Contact,
-}
-
-/// The supernodes of the net, but for this one.
+/// All known supernodes.
 #[derive(Debug)]
-pub struct Membership {
-    me: NodeId,
-    members: BTreeMap<NodeId, Member>,
+pub(super) struct Membership {
+    own: Own,
+    contacts: BTreeMap<NodeId, Contact>,
+    events: VecDeque<Event>,
 }
 
 impl Membership {
-    /// Nobody known yet.
-    pub fn new(me: NodeId) -> Self {
-        Self { me, members: BTreeMap::new() }
+    pub(super) fn new(addresses: Vec<SocketAddr>, capacity: u32, world: &World) -> Self {
+        Self { own: Own::new(addresses, capacity, world), contacts: BTreeMap::new(), events: VecDeque::new() }
     }
 
-    /// Those whose link is up.
-    pub fn alive(&self) -> impl Iterator<Item = NodeId> + Clone {
-        self.members.iter().filter(|(_, member)| member.contact == Contact::Linked).map(|(node, _)| *node)
+    pub(super) fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
     }
 
-    /// Whether that one's link is up and greeted.
-    pub fn is_alive(&self, node: NodeId) -> bool {
-        self.members.get(&node).is_some_and(|member| member.contact == Contact::Linked)
+    /// Our own record, as it was signed last.
+    pub(super) fn own_record(&self) -> &Verified<SupernodeRecord> {
+        self.own.record()
     }
 
-    /// Whether this machine wants a link to that node.
-    pub fn is_known(&self, node: NodeId) -> bool {
-        self.members.contains_key(&node)
+    pub(super) fn is_serving(&self) -> bool {
+        self.own.record().content.serving
     }
 
-    /// The records of those who are alive.
-    pub fn records(&self) -> impl Iterator<Item = &Verified<SupernodeRecord>> {
-        let alive = self.members.values().filter(|member| member.contact == Contact::Linked);
-        alive.filter_map(|member| member.record.as_ref())
+    pub(super) fn is_member(&self, node: &NodeId) -> bool {
+        self.contacts.get(node).is_some_and(|contact| contact.stage == Stage::Member)
     }
 
-    /// Those with room for a child, the one with most of it first.
-    pub fn with_room(&self) -> Vec<Signed<SupernodeRecord>> {
-        let mut roomy: Vec<_> = self.records().filter(|record| record.content.has_room()).collect();
-        roomy.sort_by_key(|record| {
-            let SupernodeRecord { children, capacity, .. } = record.content;
-            std::cmp::Reverse(capacity.saturating_sub(children))
-        });
-        roomy.into_iter().take(MAX_SUPERNODE_LIST).map(|record| record.signed.clone()).collect()
+    /// The members' ids, without our own.
+    pub(super) fn members(&self) -> impl Iterator<Item = NodeId> {
+        self.contacts.iter().filter(|(_, contact)| contact.stage == Stage::Member).map(|(node, _)| *node)
     }
 
-    /// Supernodes that may be there.
-    pub fn handle_candidates(&mut self, candidates: Vec<NodeAddress>, now: Instant) {
-        for address in candidates {
-            if address.node == self.me || self.members.contains_key(&address.node) || self.is_full() {
-                continue;
-            }
-            let contact = Contact::Waiting { at: now, tries: 0 };
-            self.members.insert(address.node, Member { record: None, address, contact });
-        }
+    /// The members' records, our own first.
+    pub(super) fn records(&self) -> impl Iterator<Item = &Verified<SupernodeRecord>> {
+        let members = self.contacts.values().filter(|contact| contact.stage == Stage::Member);
+        std::iter::once(self.own.record()).chain(members.filter_map(|contact| contact.record.as_ref()))
     }
 
-    /// A peer greeted us with its record: it is alive. Gives it back if, on the contrary, it steps down.
-    pub fn on_hello(&mut self, record: Verified<SupernodeRecord>, outbox: &mut Outbox) -> Option<NodeId> {
-        let node = record.content.node;
-        if !record.content.serving {
-            return self.leave(node);
-        }
-        if self.is_full() && !self.members.contains_key(&node) {
-            return None;
-        }
-        let address = address_of(&record.content);
-        let news = self.is_news(&record);
-        let record = match self.members.remove(&node).and_then(|member| member.record) {
-            Some(known) if !news => known,
-            _ => record,
+    /// The members' records as they travel, our own first.
+    pub(super) fn list(&self) -> Vec<Signed<SupernodeRecord>> {
+        self.records().take(MAX_SUPERNODE_LIST).map(|record| record.signed.clone()).collect()
+    }
+
+    /// Other members with room for `child`, the least loaded first; equals in an order that differs from child to child.
+    pub(super) fn alternatives(&self, child: &NodeId) -> Vec<Signed<SupernodeRecord>> {
+        let roomy = self.records().skip(1).filter(|record| record.content.has_room());
+        let percent = |record: &SupernodeRecord| {
+            u64::from(record.children).saturating_mul(100) / u64::from(record.capacity.max(1))
         };
-        if news {
-            self.rumour(node, &record.signed, outbox);
-        }
-        self.members.insert(node, Member { record: Some(record), address, contact: Contact::Linked });
-        None
+        let tie = |record: &SupernodeRecord| *blake3::keyed_hash(&child.0, &record.node.0).as_bytes();
+        let mut sorted: Vec<_> =
+            roomy.map(|record| ((percent(&record.content), tie(&record.content)), record)).collect();
+        sorted.sort_unstable_by_key(|(rank, _)| *rank);
+        sorted.into_iter().take(MAX_ALTERNATIVES).map(|(_, record)| record.signed.clone()).collect()
     }
 
-    /// A peer passes on a record that was verified. Gives the member that steps down by it.
-    pub fn on_record(
+    /// As [`Self::alternatives`]; where nobody has room all other members, which take a few more then.
+    pub(super) fn alternatives_or_all(&self, child: &NodeId) -> Vec<Signed<SupernodeRecord>> {
+        let alternatives = self.alternatives(child);
+        if alternatives.is_empty() { self.list().into_iter().skip(1).collect() } else { alternatives }
+    }
+
+    /// Supernodes learnt elsewhere.
+    pub(super) fn handle_candidates(&mut self, candidates: Vec<NodeAddress>, world: &mut World) {
+        for address in candidates.into_iter().take(MAX_MEMBERS) {
+            if address.node != world.own() && !address.addresses.is_empty() {
+                self.learn(address, world);
+            }
+        }
+        self.dial_due(world);
+    }
+
+    /// A link opened: greet whom we wanted to reach.
+    pub(super) fn on_link_up(&mut self, node: NodeId) {
+        let wanted = |contact: &&mut Contact| matches!(contact.stage, Stage::Dialling { .. });
+        if let Some(contact) = self.contacts.get_mut(&node).filter(wanted) {
+            contact.greeted = true;
+            self.events.push_back(Event::Greet(node));
+        }
+    }
+
+    /// A link, or the attempt at one, ended.
+    pub(super) fn on_link_gone(&mut self, node: &NodeId, world: &mut World) {
+        let Some(contact) = self.contacts.get_mut(node) else { return };
+        if contact.stage == Stage::Member {
+            self.events.push_back(Event::Down(*node));
+        }
+        contact.fail(world);
+        self.dial_due(world);
+    }
+
+    /// A supernode says who it is.
+    pub(super) fn on_hello(&mut self, from: NodeId, signed: Signed<SupernodeRecord>, world: &mut World) {
+        if from == world.own() || !self.is_serving() || !world.charge(&from, Charge::Record, 1) {
+            return;
+        }
+        let record = world.record(signed).filter(|record| record.content.node == from);
+        let Some(record) = record else { return world.close(from, CloseReason::Misbehaved) };
+        let address = NodeAddress { node: from, addresses: record.content.addresses.clone() };
+        if !self.learn(address, world) {
+            return world.strange(&from, "a supernode too many");
+        }
+        let news = self.adopt(record);
+        let Some(contact) = self.contacts.get_mut(&from) else { return };
+        if !contact.serves() {
+            return;
+        }
+        if !std::mem::replace(&mut contact.greeted, true) {
+            self.events.push_back(Event::Greet(from));
+        }
+        contact.tries = 0;
+        if std::mem::replace(&mut contact.stage, Stage::Member) == Stage::Member {
+            return;
+        }
+        self.events.push_back(Event::Up(from));
+        if news == News::Newcomer {
+            self.rumour(from, from, world);
+        }
+    }
+
+    /// Records that may be news.
+    pub(super) fn on_members(
         &mut self,
         from: NodeId,
-        record: Verified<SupernodeRecord>,
-        now: Now,
-        outbox: &mut Outbox,
-    ) -> Option<NodeId> {
-        let node = record.content.node;
-        if node == self.me || !self.is_news(&record) || (self.is_full() && !self.is_known(node)) {
-            return None;
-        }
-        self.rumour(from, &record.signed, outbox);
-        if !record.content.serving {
-            return self.leave(node);
-        }
-        let address = address_of(&record.content);
-        let wait = if self.me < node { Duration::ZERO } else { COURTESY };
-        let contact = match self.members.get(&node).map(|member| member.contact) {
-            Some(contact) => contact,
-            None => Contact::Waiting { at: now.instant + wait, tries: 0 },
-        };
-        self.members.insert(node, Member { record: Some(record), address, contact });
-        None
-    }
-
-    /// A link is gone, or a dial failed. Says whether it was that of a member that was alive.
-    pub fn on_lost(&mut self, node: NodeId, now: Instant) -> bool {
-        let Some(member) = self.members.get_mut(&node) else { return false };
-        let was_alive = member.contact == Contact::Linked;
-        let tries = match member.contact {
-            Contact::Linked => 0,
-            Contact::Dialling { tries, .. } => tries,
-            Contact::Waiting { .. } => return false,
-        };
-        if tries >= MAX_RETRIES {
-            self.members.remove(&node);
-        } else {
-            member.contact = Contact::Waiting { at: now + FIRST_RETRY * 2u32.pow(tries), tries: tries + 1 };
-        }
-        was_alive
-    }
-
-    /// Forgets a member, for instance because it was revoked.
-    pub fn forget(&mut self, node: NodeId) {
-        self.members.remove(&node);
-    }
-
-    /// The records that a newcomer, or a child, should know.
-    pub fn list(&self) -> Vec<Signed<SupernodeRecord>> {
-        self.records().take(MAX_SUPERNODE_LIST - 1).map(|record| record.signed.clone()).collect()
-    }
-
-    /// Dials whose time has come; forgets records that nobody renewed.
-    pub fn handle_timeout(&mut self, now: Now, outbox: &mut Outbox) {
-        self.members.retain(|_, member| {
-            member.contact == Contact::Linked || member.record.as_ref().is_none_or(|record| is_current(record, now.wall))
-        });
-        let mut late = Vec::new();
-        for (node, member) in &mut self.members {
-            match member.contact {
-                Contact::Waiting { at, tries } if at <= now.instant => {
-                    outbox.dial(member.address.clone());
-                    member.contact = Contact::Dialling { until: now.instant + HELLO_TIMEOUT, tries };
-                }
-                Contact::Dialling { until, .. } if until <= now.instant => late.push(*node),
-                _ => {}
+        records: Vec<Signed<SupernodeRecord>>,
+        world: &mut World,
+    ) {
+        for signed in records {
+            if self.is_stale(&signed, world) {
+                continue;
+            }
+            if !world.charge(&from, Charge::Record, 1) {
+                break;
+            }
+            if let Some(record) = world.record(signed) {
+                self.on_record(from, record, world);
             }
         }
-        for node in late {
-            self.on_lost(node, now.instant);
+        self.dial_due(world);
+    }
+
+    /// Where we are reached has changed.
+    pub(super) fn handle_addresses(&mut self, addresses: Vec<SocketAddr>, world: &mut World) {
+        if self.own.set_addresses(addresses, world) {
+            self.tell_all(&Mesh::Members(vec![self.own.record().signed.clone()]), world);
         }
     }
 
-    /// When there is something to dial or to give up.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        let due = |member: &Member| match member.contact {
-            Contact::Linked => None,
-            Contact::Dialling { until, .. } => Some(until),
-            Contact::Waiting { at, .. } => Some(at),
+    /// We have so many children.
+    pub(super) fn handle_load(&mut self, children: usize, world: &mut World) {
+        self.own.set_children(children);
+        self.renew(world);
+    }
+
+    /// We stop being a supernode.
+    pub(super) fn handle_step_down(&mut self, world: &mut World) {
+        self.own.step_down(world);
+        self.tell_all(&Mesh::Members(vec![self.own.record().signed.clone()]), world);
+    }
+
+    /// Contacts whose records do not hold any more, after a revocation: forgotten. Returns who they were.
+    pub(super) fn drop_revoked(&mut self, world: &World) -> Vec<NodeId> {
+        let revoked = |_: &NodeId, contact: &mut Contact| {
+            let signed = contact.record.as_ref().map(|record| record.signed.clone());
+            signed.is_some_and(|signed| world.keyring.verify(signed, world.now.wall).is_err())
         };
-        self.members.values().filter_map(due).min()
+        let gone: Vec<_> = self.contacts.extract_if(.., revoked).collect();
+        for (node, contact) in &gone {
+            if contact.stage == Stage::Member {
+                self.events.push_back(Event::Down(*node));
+            }
+        }
+        gone.into_iter().map(|(node, _)| node).collect()
     }
 
-    fn is_full(&self) -> bool {
-        self.members.len() >= MAX_MEMBERS
+    pub(super) fn handle_timeout(&mut self, world: &mut World) {
+        self.renew(world);
+        self.expire(world);
+        let overdue: Vec<_> = self.overdue(world.now.instant);
+        for node in overdue {
+            if let Some(contact) = self.contacts.get_mut(&node) {
+                contact.fail(world);
+            }
+        }
+        self.contacts.retain(|_, contact| !contact.is_hopeless());
+        self.dial_due(world);
     }
 
-    fn is_news(&self, record: &Verified<SupernodeRecord>) -> bool {
-        let known = self.members.get(&record.content.node).and_then(|member| member.record.as_ref());
-        known.is_none_or(|known| record.content.sequence > known.content.sequence)
+    pub(super) fn poll_timeout(&self, now: Now) -> Option<Instant> {
+        let dialling =
+            self.contacts.values().filter(|contact| matches!(contact.stage, Stage::Dialling { .. })).count();
+        let may_dial = dialling < MAX_DIALS && self.is_serving();
+        let waits = self.contacts.values().filter_map(|contact| match contact.stage {
+            Stage::Dialling { until } => Some(until),
+            Stage::Resting { at } => (may_dial && contact.may_serve()).then_some(at),
+            Stage::Member => None,
+        });
+        let expiries = self.contacts.values().filter_map(|contact| contact.expires()).min();
+        let expiry = expiries.map(|expiry| now.instant + expiry.since(now.wall));
+        waits.chain(expiry).chain([self.own.due()]).min()
     }
 
-    fn leave(&mut self, node: NodeId) -> Option<NodeId> {
-        self.members.remove(&node).map(|_| node)
-    }
-
-    fn rumour(&self, from: NodeId, record: &Signed<SupernodeRecord>, outbox: &mut Outbox) {
-        for node in self.alive().filter(|node| *node != from) {
-            outbox.mesh(node, Mesh::Members(vec![record.clone()]));
+    fn on_record(&mut self, from: NodeId, record: Verified<SupernodeRecord>, world: &mut World) {
+        let node = record.content.node;
+        let address = NodeAddress { node, addresses: record.content.addresses.clone() };
+        let serving = record.content.serving;
+        if !serving && !self.contacts.contains_key(&node) || serving && !self.learn(address, world) {
+            return;
+        }
+        let news = self.adopt(record);
+        if !serving {
+            self.rumour(node, from, world);
+            let Some(contact) = self.contacts.get_mut(&node) else { return };
+            if std::mem::replace(&mut contact.stage, Stage::Resting { at: world.now.instant })
+                == Stage::Member
+            {
+                self.events.push_back(Event::Down(node));
+            }
+            return;
+        }
+        if news == News::Newcomer {
+            self.rumour(node, from, world);
+        }
+        // Somebody saw it alive: no reason to wait any longer.
+        let resting = |contact: &&mut Contact| matches!(contact.stage, Stage::Resting { .. });
+        if let Some(contact) = self.contacts.get_mut(&node).filter(resting).filter(|_| news != News::None) {
+            contact.tries = 0;
+            contact.stage = Stage::Resting { at: world.now.instant };
         }
     }
+
+    /// Takes a record in place of an older one.
+    fn adopt(&mut self, record: Verified<SupernodeRecord>) -> News {
+        let Some(contact) = self.contacts.get_mut(&record.content.node) else { return News::None };
+        let sequence = contact.record.as_ref().map(|known| known.content.sequence);
+        match sequence {
+            Some(known) if known >= record.content.sequence => News::None,
+            known => {
+                contact.addresses = record.content.addresses.clone();
+                contact.record = Some(record);
+                if known.is_none() { News::Newcomer } else { News::Renewed }
+            }
+        }
+    }
+
+    /// Whether there is nothing new in it, as far as can be told without checking its signature.
+    fn is_stale(&self, signed: &Signed<SupernodeRecord>, world: &World) -> bool {
+        let Ok(claimed) = codec::decode::<SupernodeRecord>(&signed.payload) else { return false };
+        let known = self.contacts.get(&claimed.node).and_then(|contact| contact.record.as_ref());
+        claimed.node == world.own() || known.is_some_and(|known| known.content.sequence >= claimed.sequence)
+    }
+
+    /// Makes sure that a supernode is among the contacts; whether it is.
+    fn learn(&mut self, address: NodeAddress, world: &World) -> bool {
+        if self.contacts.contains_key(&address.node) {
+            return true;
+        }
+        if self.contacts.len() >= MAX_MEMBERS {
+            let resting =
+                self.contacts.iter().filter(|(_, contact)| matches!(contact.stage, Stage::Resting { .. }));
+            let worst = resting.max_by_key(|(_, contact)| contact.tries).map(|(node, _)| *node);
+            let Some(worst) = worst else { return false };
+            self.contacts.remove(&worst);
+        }
+        let mut addresses = address.addresses;
+        addresses.truncate(MAX_ADDRESSES);
+        self.contacts.insert(address.node, Contact::new(addresses, world.now));
+        true
+    }
+
+    fn dial_due(&mut self, world: &mut World) {
+        if !self.is_serving() {
+            return;
+        }
+        let dialling = |contact: &Contact| matches!(contact.stage, Stage::Dialling { .. });
+        let mut room =
+            MAX_DIALS.saturating_sub(self.contacts.values().filter(|contact| dialling(contact)).count());
+        for (node, contact) in &mut self.contacts {
+            let due = matches!(contact.stage, Stage::Resting { at } if at <= world.now.instant);
+            if !due || room == 0 || !contact.may_serve() {
+                continue;
+            }
+            room -= 1;
+            contact.begin_dial(world.now);
+            if world.links.contains(node) {
+                // It is linked already, as a child of ours, or we of its.
+                contact.greeted = true;
+                self.events.push_back(Event::Greet(*node));
+            } else {
+                world.dial(NodeAddress { node: *node, addresses: contact.addresses.clone() });
+            }
+        }
+    }
+
+    fn overdue(&self, now: Instant) -> Vec<NodeId> {
+        let overdue = |contact: &Contact| matches!(contact.stage, Stage::Dialling { until } if until <= now);
+        self.contacts.iter().filter(|(_, contact)| overdue(contact)).map(|(node, _)| *node).collect()
+    }
+
+    /// Records that were not renewed are no longer believed.
+    fn expire(&mut self, world: &mut World) {
+        for (node, contact) in &mut self.contacts {
+            if contact.expires().is_none_or(|expiry| expiry > world.now.wall) {
+                continue;
+            }
+            let over = contact.record.take().is_some_and(|record| !record.content.serving);
+            contact.tries = if over { contact::MAX_TRIES } else { contact.tries };
+            if contact.stage == Stage::Member {
+                self.events.push_back(Event::Down(*node));
+                world.close(*node, CloseReason::Unneeded);
+            }
+        }
+    }
+
+    fn renew(&mut self, world: &mut World) {
+        if self.own.renew(world) {
+            self.tell_all(&Mesh::Members(vec![self.own.record().signed.clone()]), world);
+        }
+    }
+
+    /// Tells everybody of `node`, except itself and who told us.
+    fn rumour(&self, node: NodeId, from: NodeId, world: &mut World) {
+        let record = self.contacts.get(&node).and_then(|contact| contact.record.as_ref());
+        let Some(signed) = record.map(|record| record.signed.clone()) else { return };
+        for member in self.members().filter(|member| *member != node && *member != from) {
+            world.tell_mesh(member, Mesh::Members(vec![signed.clone()]));
+        }
+    }
+
+    fn tell_all(&self, message: &Mesh, world: &mut World) {
+        self.members().for_each(|member| world.tell_mesh(member, message.clone()));
+    }
 }
 
-fn address_of(record: &SupernodeRecord) -> NodeAddress {
-    NodeAddress { node: record.node, addresses: record.addresses.clone() }
+/// What a record told us.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum News {
+    Newcomer,
+    Renewed,
+    None,
 }
 
-fn is_current(record: &Verified<SupernodeRecord>, wall: UnixMillis) -> bool {
-    record.content.sequence.after(LIFETIME) > wall
+/// When a record of this age is no longer believed.
+fn expiry(sequence: UnixMillis) -> UnixMillis {
+    sequence.after(LIFETIME)
 }

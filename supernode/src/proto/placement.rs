@@ -1,63 +1,95 @@
-//! Where a key has its place among the supernodes: a pure function of the key and the membership.
+//! Where a key has its place: pure functions of the membership.
 //!
-//! While all supernodes form one group (up to 64 of them), the holders of a key are the `r` members with the highest random weight
-//! for it (Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998): when a member comes or goes,
-//! only keys that it holds move. Groups will choose the group first and then do the same inside it.
+//! A key's hash names a group by its leading bits, as a supernode's id names its own. Within the group the three members
+//! with the highest random weight hold it (Thaler and Ravishankar, 1998): when a member comes or goes, only the keys that it
+//! gains or loses move, and everybody who knows the same members finds the same holders.
 
-use nearmesh_common::{NodeId, UserName};
+use nearmesh_common::NodeId;
 
-/// Holders of one user's records: all three are lost together about once in 1,000 when one in ten is dead.
-pub const REPLICAS: usize = 3;
+/// How many members hold a key (design, section 6).
+pub(super) const HOLDERS: usize = 3;
 
-/// The holders of `user`, the heaviest first; all of the members, if they are fewer than [`REPLICAS`].
-pub fn holders(user: &UserName, members: impl Iterator<Item = NodeId>) -> Vec<NodeId> {
-    let key = blake3::derive_key("nearmesh placement of users 1", user.as_str().as_bytes());
-    let mut weighed: Vec<([u8; 32], NodeId)> = members.map(|node| (weight(&key, node), node)).collect();
-    weighed.sort_unstable_by(|a, b| b.cmp(a));
-    weighed.into_iter().take(REPLICAS).map(|(_, node)| node).collect()
+/// Into how many groups the net is divided, as a number of leading bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Groups {
+    bits: u32,
 }
 
-fn weight(key: &[u8; 32], node: NodeId) -> [u8; 32] {
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Group(u32);
+
+impl Groups {
+    /// A full mesh: all in one group, while there are at most 64 supernodes.
+    pub(super) const ONE: Self = Self { bits: 0 };
+
+    /// The group that 32 even bytes, a node id or a key's hash, belong to.
+    pub(super) fn of(self, bytes: &[u8; 32]) -> Group {
+        let leading = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        Group(leading.checked_shr(u32::BITS - self.bits).unwrap_or(0))
+    }
+}
+
+/// The members that hold `key`, the first choice first: at most [`HOLDERS`] of its group.
+pub(super) fn holders(key: &[u8], members: impl Iterator<Item = NodeId>, groups: Groups) -> Vec<NodeId> {
+    let hash = *blake3::hash(key).as_bytes();
+    let group = groups.of(&hash);
+    let mut weighed: Vec<_> =
+        members.filter(|node| groups.of(&node.0) == group).map(|node| (weight(&hash, &node), node)).collect();
+    weighed.sort_unstable_by(|a, b| b.cmp(a));
+    weighed.into_iter().take(HOLDERS).map(|(_, node)| node).collect()
+}
+
+fn weight(key: &[u8; 32], node: &NodeId) -> [u8; 32] {
     *blake3::keyed_hash(key, &node.0).as_bytes()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
-    fn members(count: u8) -> impl Iterator<Item = NodeId> + Clone {
-        (0..count).map(|n| NodeId([n; 32]))
+    fn node(number: u8) -> NodeId {
+        NodeId(*blake3::hash(&[number]).as_bytes())
     }
 
     #[test]
-    fn everybody_agrees_on_the_holders_whatever_the_order_of_the_members() {
-        let alice: UserName = "alice".parse().unwrap();
-        let forwards = holders(&alice, members(20));
-        let backwards = holders(&alice, members(20).collect::<Vec<_>>().into_iter().rev());
+    fn everybody_finds_the_same_three_whatever_the_order() {
+        let forwards = holders(b"bob", (0..20).map(node), Groups::ONE);
+        let backwards = holders(b"bob", (0..20).rev().map(node), Groups::ONE);
         assert_eq!(forwards, backwards);
-        assert_eq!(forwards.len(), REPLICAS);
+        assert_eq!(forwards.len(), HOLDERS);
+        assert_eq!(holders(b"bob", (0..2).map(node), Groups::ONE).len(), 2);
     }
 
     #[test]
-    fn when_a_member_goes_only_what_it_held_moves() {
-        for n in 0..200 {
-            let user: UserName = format!("user{n}").parse().unwrap();
-            let before = holders(&user, members(20));
-            let after = holders(&user, members(20).filter(|node| *node != NodeId([7; 32])));
-            let kept = before.iter().filter(|node| after.contains(node)).count();
-            let expected = if before.contains(&NodeId([7; 32])) { REPLICAS - 1 } else { REPLICAS };
-            assert_eq!(kept, expected, "{user}");
+    fn when_a_member_goes_only_its_own_keys_move() {
+        for key in 0..200u8 {
+            let before = holders(&[key], (0..20).map(node), Groups::ONE);
+            let after = holders(&[key], (1..20).map(node), Groups::ONE);
+            let kept = before.iter().filter(|holder| **holder != node(0));
+            assert!(kept.eq(after.iter().take(before.iter().filter(|h| **h != node(0)).count())));
         }
     }
 
     #[test]
-    fn users_are_spread_over_all_members() {
-        let mut held = [0; 10];
-        for n in 0..1000 {
-            for holder in holders(&format!("user{n}").parse().unwrap(), members(10)) {
-                held[holder.0[0] as usize] += 1;
+    fn keys_spread_evenly() {
+        let mut load = BTreeMap::new();
+        for key in 0..2000u32 {
+            for holder in holders(&key.to_le_bytes(), (0..10).map(node), Groups::ONE) {
+                *load.entry(holder).or_insert(0u32) += 1;
             }
         }
-        assert!(held.iter().all(|count| (200..400).contains(count)), "3000 / 10 each, more or less: {held:?}");
+        assert!(load.len() == 10 && load.values().all(|count| (450..750).contains(count)), "{load:?}");
+    }
+
+    #[test]
+    fn with_groups_a_key_stays_in_its_own() {
+        let four = Groups { bits: 2 };
+        let group = four.of(blake3::hash(b"bob").as_bytes());
+        let found = holders(b"bob", (0..100).map(node), four);
+        assert_eq!(found.len(), HOLDERS);
+        assert!(found.iter().all(|holder| four.of(&holder.0) == group));
     }
 }

@@ -1,10 +1,11 @@
-//! Summaries: what each supernode knows of the others' indexes.
+//! Telling other supernodes what is worth asking here, and knowing the same of them.
 //!
-//! Ours moves on in versions. Changes gather for [`GATHER`] and are then sent to every member as one step from the version before. A peer
-//! that comes back says which version it holds: if the steps since then are still in the log it gets those, else the whole. A
-//! peer that cannot apply a step says so and gets the whole.
+//! Changes are gathered for a moment, numbered, and sent to every member that holds the version before. A member that comes
+//! back and still holds a version that our log reaches gets the changes since; any other gets the whole, in parts, a few at a
+//! time, and then the changes that were made meanwhile. Who could not apply a change says so, and gets the whole.
 //!
-//! Invariant: a member whose summary is not held completely is asked anyway, so a search never misses what is there.
+//! Invariant: a member whose summary we do not hold in full is asked everything: a lost message costs a
+//! question in vain, never a result.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,215 +17,272 @@ use nearmesh_common::{
     wire::mesh::{MAX_SUMMARY_ENTRIES, Mesh, SummaryEntry, SummaryVersion},
 };
 
-use super::{budget::{Budget, Rate}, outbox::Outbox};
+use super::{CloseReason, budget::Charge, membership::MAX_MEMBERS, world::World};
 use crate::{
     index::Catalogue,
     summary::{Probe, SummaryChanges, SummaryView, ViewError},
 };
 
-/// How long changes gather before they are sent: a folder that is being shared makes thousands a second.
-pub const GATHER: Duration = Duration::from_millis(200);
-/// Entries of past steps that are kept for peers that come back (4 bytes each: 1 MiB).
-const MAX_LOG_ENTRIES: usize = 256 * 1024;
-/// How often one peer may ask for the whole: it costs us up to 4 bytes for each word and content.
-const WHOLES: Rate = Rate { per_second: 1, burst: 3 };
+/// How long changes are gathered (guess: a fifth of what a person calls at once).
+const GATHER: Duration = Duration::from_millis(200);
+/// How long between two parts of a whole: with 64 Ki entries of 5 bytes, 16 MB/s for each member.
+const PART_EVERY: Duration = Duration::from_millis(20);
+/// Entries in the log of changes: 4 MB, a link's absence of minutes in a busy net (guess).
+const MAX_LOGGED: usize = 1 << 20;
+/// Changes in the log: 200 ms each for a quarter of an hour.
+const MAX_LOG: usize = 4096;
+/// How long until a whole is sent to somebody who wanted it too often.
+const RETRY_WHOLE: Duration = Duration::from_secs(2);
 
-/// One step of our summary.
+/// Our summary's versions, and the views of the others'.
 #[derive(Debug)]
-struct Step {
-    from: u64,
-    changes: SummaryChanges,
-}
-
-/// What a peer sent cannot be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Absurd;
-
-/// A peer's summary, and what it cost us.
-#[derive(Debug)]
-struct Peer {
-    view: SummaryView,
-    wholes: Budget,
-}
-
-/// Ours and theirs.
-#[derive(Debug)]
-pub struct Summaries {
+pub(super) struct Summaries {
     version: SummaryVersion,
-    log: VecDeque<Step>,
+    /// What led to `version`, the last at the end.
+    log: VecDeque<SummaryChanges>,
     logged: usize,
-    send_at: Option<Instant>,
-    peers: BTreeMap<NodeId, Peer>,
+    followers: BTreeMap<NodeId, Follower>,
+    views: BTreeMap<NodeId, View>,
+    gather_until: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Follower {
+    /// Holds the present version.
+    InStep,
+    /// Gets the whole: entries from `next` on are still to be sent.
+    Sending { version: SummaryVersion, next: SummaryEntry, first: bool, at: Instant },
+}
+
+#[derive(Debug, Default)]
+struct View {
+    held: SummaryView,
+    /// We said that it is lost, and wait for the whole.
+    lost: bool,
+    linked: bool,
 }
 
 impl Summaries {
-    /// Empty; `epoch` tells this life from the ones before.
-    pub fn new(epoch: u64) -> Self {
+    /// A new life, with an epoch that no earlier one had.
+    pub(super) fn new(epoch: u64) -> Self {
         Self {
             version: SummaryVersion { epoch, number: 0 },
             log: VecDeque::new(),
             logged: 0,
-            send_at: None,
-            peers: BTreeMap::new(),
+            followers: BTreeMap::new(),
+            views: BTreeMap::new(),
+            gather_until: None,
         }
     }
 
-    /// What we hold of a peer's.
-    pub fn held_of(&self, node: NodeId) -> SummaryVersion {
-        self.peers.get(&node).map(|peer| peer.view.version()).unwrap_or_default()
+    /// What we still hold of a peer's summary.
+    pub(super) fn held_of(&self, node: &NodeId) -> SummaryVersion {
+        self.views.get(node).map(|view| view.held.version()).unwrap_or_default()
     }
 
-    /// Whether that peer has to be asked.
-    pub fn may_match(&self, node: NodeId, probe: &Probe) -> bool {
-        self.peers.get(&node).is_none_or(|peer| peer.view.may_match(probe))
+    /// Whether a member may have something that matches.
+    pub(super) fn may_match(&self, node: &NodeId, probe: &Probe) -> bool {
+        self.views.get(node).is_none_or(|view| view.held.may_match(probe))
     }
 
-    /// The index may have changed: send that soon.
-    pub fn touch(&mut self, now: Instant) {
-        self.send_at.get_or_insert(now + GATHER);
+    /// Our index changed.
+    pub(super) fn handle_changed(&mut self, world: &World) {
+        self.gather_until.get_or_insert(world.now.instant + GATHER);
     }
 
-    /// A peer has greeted us and holds this of ours: bring it up to date.
-    pub fn on_hello(&mut self, from: NodeId, held: SummaryVersion, catalogue: &Catalogue, outbox: &mut Outbox) {
-        self.peers.entry(from).or_insert_with(Peer::new);
-        let oldest = self.log.front().map_or(self.version.number, |step| step.from);
-        if held.epoch != self.version.epoch || held.number < oldest || held.number > self.version.number {
-            self.send_whole(from, catalogue, outbox);
-            return;
+    /// A member said hello and what it holds of ours.
+    pub(super) fn on_hello(
+        &mut self,
+        from: NodeId,
+        holds: SummaryVersion,
+        catalogue: &mut Catalogue,
+        world: &mut World,
+    ) {
+        self.make_room_for(from);
+        self.views.entry(from).or_default().linked = true;
+        self.take_changes(catalogue, world);
+        if self.send_since(from, holds, world) {
+            self.followers.insert(from, Follower::InStep);
+        } else {
+            self.send_whole(from, catalogue, world);
         }
-        for step in self.log.iter().filter(|step| step.from >= held.number) {
-            outbox.mesh(from, self.message(step));
+    }
+
+    /// A member lost what it held of ours.
+    pub(super) fn on_lost(&mut self, from: NodeId, catalogue: &mut Catalogue, world: &mut World) {
+        if !self.followers.contains_key(&from) {
+            return world.strange(&from, "a summary lost by a stranger");
+        }
+        self.take_changes(catalogue, world);
+        self.send_whole(from, catalogue, world);
+    }
+
+    /// A member is gone. Its view stays, in case it comes back.
+    pub(super) fn handle_member_lost(&mut self, node: &NodeId) {
+        self.followers.remove(node);
+        if let Some(view) = self.views.get_mut(node) {
+            view.linked = false;
+            view.lost = false;
         }
     }
 
-    /// A part of a peer's whole summary.
-    ///
-    /// # Errors
-    /// If it is larger than any summary.
-    pub fn on_part(
+    /// A part of a member's whole summary.
+    pub(super) fn on_part(
         &mut self,
         from: NodeId,
         version: SummaryVersion,
         ends: (bool, bool),
         entries: &[SummaryEntry],
-        outbox: &mut Outbox,
-    ) -> Result<(), Absurd> {
-        let Some(peer) = self.peers.get_mut(&from) else { return Ok(()) };
-        let outcome = peer.view.apply_part(version, ends, entries);
-        recover(from, outcome, outbox)
+        world: &mut World,
+    ) {
+        let Some(view) = self.views.get_mut(&from).filter(|view| view.linked) else {
+            return world.strange(&from, "a summary of a stranger");
+        };
+        view.lost &= !ends.0;
+        let outcome = view.held.apply_part(version, ends, entries);
+        view.settle(from, outcome, world);
     }
 
-    /// A step of a peer's summary.
-    ///
-    /// # Errors
-    /// If it makes it larger than any summary.
-    pub fn on_change(
+    /// A member's summary changed.
+    pub(super) fn on_change(
         &mut self,
         from: NodeId,
         version: SummaryVersion,
-        (added, removed): (&[SummaryEntry], &[SummaryEntry]),
-        outbox: &mut Outbox,
-    ) -> Result<(), Absurd> {
-        let Some(peer) = self.peers.get_mut(&from) else { return Ok(()) };
-        let outcome = peer.view.apply_change(version, added, removed);
-        recover(from, outcome, outbox)
-    }
-
-    /// A peer could not apply a step.
-    pub fn on_lost(&mut self, from: NodeId, now: Instant, catalogue: &Catalogue, outbox: &mut Outbox) {
-        if self.peers.get_mut(&from).is_some_and(|peer| peer.wholes.take(now)) {
-            self.send_whole(from, catalogue, outbox);
-        }
-    }
-
-    /// Forgets a peer that is no supernode any more.
-    pub fn forget(&mut self, node: NodeId) {
-        self.peers.remove(&node);
-    }
-
-    /// Sends what has gathered to `members`.
-    pub fn handle_timeout(
-        &mut self,
-        now: Instant,
-        catalogue: &mut Catalogue,
-        members: impl Iterator<Item = NodeId> + Clone,
-        outbox: &mut Outbox,
+        added: &[SummaryEntry],
+        removed: &[SummaryEntry],
+        world: &mut World,
     ) {
-        if self.send_at.is_none_or(|at| at > now) {
-            return;
+        let Some(view) = self.views.get_mut(&from).filter(|view| view.linked) else {
+            return world.strange(&from, "a summary of a stranger");
+        };
+        let outcome = view.held.apply_change(version, added, removed);
+        view.settle(from, outcome, world);
+    }
+
+    /// Sends what is due.
+    pub(super) fn handle_timeout(&mut self, catalogue: &mut Catalogue, world: &mut World) {
+        let now = world.now.instant;
+        if self.gather_until.is_some_and(|until| until <= now) {
+            self.take_changes(catalogue, world);
         }
-        self.send_at = None;
+        let due = |follower: &Follower| matches!(follower, Follower::Sending { at, .. } if *at <= now);
+        let due: Vec<_> =
+            self.followers.iter().filter(|(_, follower)| due(follower)).map(|(node, _)| *node).collect();
+        if !due.is_empty() {
+            self.take_changes(catalogue, world);
+        }
+        due.into_iter().for_each(|node| self.send_part(node, catalogue, world));
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let sending = self.followers.values().filter_map(|follower| match follower {
+            Follower::InStep => None,
+            Follower::Sending { at, .. } => Some(*at),
+        });
+        sending.chain(self.gather_until).min()
+    }
+
+    /// Numbers all changes that were not told yet, and tells those who are in step.
+    ///
+    /// This comes before any part of a whole: an entry that was removed, is absent from a part, and is added
+    /// again before its removal was numbered would never be told.
+    fn take_changes(&mut self, catalogue: &mut Catalogue, world: &mut World) {
+        self.gather_until = None;
         loop {
             let changes = catalogue.take_changes(MAX_SUMMARY_ENTRIES);
             if changes.is_empty() {
                 return;
             }
-            let step = Step { from: self.version.number, changes };
+            let in_step = self.followers.iter().filter(|(_, follower)| matches!(follower, Follower::InStep));
+            for (node, _) in in_step {
+                world.tell_mesh(*node, change(self.version, &changes));
+            }
             self.version.number += 1;
-            for node in members.clone() {
-                outbox.mesh(node, self.message(&step));
+            self.logged += changes.added.len() + changes.removed.len();
+            self.log.push_back(changes);
+            while self.logged > MAX_LOGGED || self.log.len() > MAX_LOG {
+                let Some(oldest) = self.log.pop_front() else { break };
+                self.logged -= oldest.added.len() + oldest.removed.len();
             }
-            self.keep(step);
         }
     }
 
-    /// When there is something to send.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.send_at
+    /// Sends the changes since `holds`, if the log has them all.
+    fn send_since(&self, to: NodeId, holds: SummaryVersion, world: &mut World) -> bool {
+        let behind = self.version.number.checked_sub(holds.number);
+        let Some(behind) = behind.and_then(|behind| usize::try_from(behind).ok()) else { return false };
+        if holds.epoch != self.version.epoch || behind > self.log.len() {
+            return false;
+        }
+        let mut from = holds;
+        for changes in self.log.range(self.log.len() - behind..) {
+            world.tell_mesh(to, change(from, changes));
+            from.number += 1;
+        }
+        true
     }
 
-    fn keep(&mut self, step: Step) {
-        self.logged += step.len();
-        self.log.push_back(step);
-        while self.logged > MAX_LOG_ENTRIES {
-            self.logged -= self.log.pop_front().map_or(0, |step| step.len());
+    fn send_whole(&mut self, to: NodeId, catalogue: &Catalogue, world: &mut World) {
+        let now = world.now.instant;
+        let in_budget = world.charge(&to, Charge::Summary, 1);
+        let at = if in_budget { now } else { now + RETRY_WHOLE };
+        let sending = Follower::Sending { version: self.version, next: 0, first: true, at };
+        self.followers.insert(to, sending);
+        if in_budget {
+            self.send_part(to, catalogue, world);
         }
     }
 
-    fn message(&self, step: &Step) -> Mesh {
-        Mesh::SummaryChange {
-            from: SummaryVersion { epoch: self.version.epoch, number: step.from },
-            added: step.changes.added.clone(),
-            removed: step.changes.removed.clone(),
+    fn send_part(&mut self, to: NodeId, catalogue: &Catalogue, world: &mut World) {
+        let Some(Follower::Sending { version, next, first, .. }) = self.followers.get(&to) else { return };
+        let (mut version, mut next, mut first) = (*version, *next, *first);
+        if !first && self.version.number - version.number > self.log.len() as u64 {
+            // The log no longer reaches back to the first part: begin again.
+            (version, next, first) = (self.version, 0, true);
         }
-    }
-
-    /// Changes that were not yet sent as a step are in the whole already; applied once more, they change nothing.
-    fn send_whole(&self, to: NodeId, catalogue: &Catalogue, outbox: &mut Outbox) {
-        let all: Vec<SummaryEntry> = catalogue.summary().all().collect();
-        let mut parts = all.chunks(MAX_SUMMARY_ENTRIES).peekable();
-        let mut first = true;
-        loop {
-            let entries = parts.next().unwrap_or_default().to_vec();
-            let last = parts.peek().is_none();
-            outbox.mesh(to, Mesh::SummaryPart { version: self.version, first, last, entries });
-            if last {
-                return;
+        if first {
+            version = self.version;
+        }
+        let mut rest = catalogue.summary().all_from(next);
+        let entries: Vec<_> = rest.by_ref().take(MAX_SUMMARY_ENTRIES).collect();
+        let following = rest.next();
+        world.tell_mesh(to, Mesh::SummaryPart { version, first, last: following.is_none(), entries });
+        let follower = match following {
+            Some(next) => {
+                Follower::Sending { version, next, first: false, at: world.now.instant + PART_EVERY }
             }
-            first = false;
+            None => {
+                self.send_since(to, version, world);
+                Follower::InStep
+            }
+        };
+        self.followers.insert(to, follower);
+    }
+
+    fn make_room_for(&mut self, node: NodeId) {
+        if self.views.len() >= MAX_MEMBERS && !self.views.contains_key(&node) {
+            let absent = self.views.iter().find(|(_, view)| !view.linked).map(|(node, _)| *node);
+            absent.and_then(|absent| self.views.remove(&absent));
         }
     }
 }
 
-impl Step {
-    fn len(&self) -> usize {
-        self.changes.added.len() + self.changes.removed.len()
-    }
-}
-
-impl Peer {
-    fn new() -> Self {
-        Self { view: SummaryView::default(), wholes: Budget::new(WHOLES) }
-    }
-}
-
-fn recover(from: NodeId, outcome: Result<(), ViewError>, outbox: &mut Outbox) -> Result<(), Absurd> {
-    match outcome {
-        Ok(()) => Ok(()),
-        Err(ViewError::OutOfStep) => {
-            outbox.mesh(from, Mesh::SummaryLost);
-            Ok(())
+impl View {
+    fn settle(&mut self, from: NodeId, outcome: Result<(), ViewError>, world: &mut World) {
+        match outcome {
+            Ok(()) => {}
+            Err(ViewError::TooLarge) => world.close(from, CloseReason::Misbehaved),
+            // Said once: what was on its way before the whole is out of step, too.
+            Err(ViewError::OutOfStep) if self.lost => {}
+            Err(ViewError::OutOfStep) => {
+                self.lost = true;
+                world.counters.summaries_lost += 1;
+                world.tell_mesh(from, Mesh::SummaryLost);
+            }
         }
-        Err(ViewError::TooLarge) => Err(Absurd),
     }
+}
+
+fn change(from: SummaryVersion, changes: &SummaryChanges) -> Mesh {
+    Mesh::SummaryChange { from, added: changes.added.clone(), removed: changes.removed.clone() }
 }

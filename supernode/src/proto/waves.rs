@@ -1,56 +1,98 @@
-//! How many supernodes to ask next: a pure function of what is known so far.
+//! Whom a search asks next: a pure plan.
 //!
-//! A search asks in waves until it has enough. The first wave is as wide as KaZaA's was (its vendor pushed
-//! SearchIndirectNodesMin 6, Max 10); what it finds tells how popular the words are, and the next one asks as many as should be enough
-//! at that rate, with some to spare. Where nothing was found, everybody who is left is asked at once: a rare file is worth
-//! the messages, and only members whose summary matches are ever asked.
+//! The nearest matching members are the first wave; it shows how popular the words are, and so how many of the others it takes to find the
+//! rest. Those are asked in random order, so that a popular word does not always burden the same ones.
 
-/// Width of the first wave (KaZaA: 6 to 10).
-pub const FIRST_WAVE: usize = 8;
-/// Asked beyond what the estimate says, as a factor: results are unevenly spread (guess).
-const MARGIN: usize = 2;
+use std::{collections::VecDeque, time::Duration};
 
-/// What a search knows when its next wave is planned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Members asked so far.
-    pub asked: usize,
-    /// Different contents that they brought.
-    pub brought: usize,
-    /// Different contents that are still missing to the limit.
-    pub missing: usize,
-    /// Members that may have something and were not asked.
-    pub left: usize,
+use nearmesh_common::NodeId;
+use rand::{Rng, seq::SliceRandom};
+
+/// Members in the first wave (KaZaA asked 6 to 10: SearchIndirectNodesMin and Max).
+pub(super) const FIRST_WAVE: usize = 8;
+/// Members that a wave may grow to (guess: a full mesh is swept by the first wave and one more).
+pub(super) const MAX_WAVE: usize = 64;
+
+/// The members that are worth asking, in the order in which they are asked.
+#[derive(Debug)]
+pub(super) struct Plan {
+    waiting: VecDeque<NodeId>,
+    asked: usize,
 }
 
-/// How many members to ask next.
-pub fn next_wave(progress: Progress) -> usize {
-    let Progress { asked, brought, missing, left } = progress;
-    let wanted = match (asked, brought) {
-        _ if missing == 0 => 0,
-        (0, _) => FIRST_WAVE,
-        (_, 0) => left,
-        _ => (missing * asked).div_ceil(brought).saturating_mul(MARGIN).max(FIRST_WAVE),
-    };
-    wanted.min(left)
+impl Plan {
+    /// For these members and their round trips.
+    pub(super) fn new(mut matching: Vec<(Duration, NodeId)>, rng: &mut impl Rng) -> Self {
+        matching.sort_unstable();
+        if matching.len() > FIRST_WAVE {
+            matching[FIRST_WAVE..].shuffle(rng);
+        }
+        Self { waiting: matching.into_iter().map(|(_, node)| node).collect(), asked: 0 }
+    }
+
+    /// Whether all have been asked.
+    pub(super) fn is_done(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// The next wave, when those asked so far found `found` of `limit` results.
+    pub(super) fn next_wave(&mut self, found: usize, limit: usize) -> Vec<NodeId> {
+        let size = wave_size(self.asked, found, limit).min(self.waiting.len());
+        self.asked += size;
+        self.waiting.drain(..size).collect()
+    }
+
+    /// A member died before it was asked.
+    pub(super) fn remove(&mut self, node: &NodeId) {
+        self.waiting.retain(|waiting| waiting != node);
+    }
+}
+
+/// As many as should find the rest if they have as much as those before them; if those had nothing, twice as many.
+fn wave_size(asked: usize, found: usize, limit: usize) -> usize {
+    let missing = limit.saturating_sub(found);
+    match (missing, asked, found) {
+        (0, _, _) => 0,
+        (_, 0, _) => FIRST_WAVE,
+        (_, _, 0) => (2 * asked).min(MAX_WAVE),
+        _ => (missing * asked).div_ceil(found).clamp(1, MAX_WAVE),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
     use super::*;
 
-    #[test]
-    fn a_popular_query_asks_few() {
-        let first = next_wave(Progress { asked: 0, brought: 0, missing: 50, left: 60 });
-        assert_eq!(first, FIRST_WAVE);
-        assert_eq!(next_wave(Progress { asked: 8, brought: 50, missing: 0, left: 52 }), 0);
-        let second = next_wave(Progress { asked: 8, brought: 40, missing: 10, left: 52 });
-        assert_eq!(second, FIRST_WAVE, "two more members would do at this rate");
+    fn plan(members: u8) -> Plan {
+        let matching = (0..members).map(|n| (Duration::from_millis(u64::from(n)), NodeId([n; 32])));
+        Plan::new(matching.collect(), &mut ChaCha8Rng::seed_from_u64(1))
     }
 
     #[test]
-    fn a_rare_query_asks_everybody_who_may_have_it() {
-        assert_eq!(next_wave(Progress { asked: 8, brought: 0, missing: 50, left: 52 }), 52);
-        assert_eq!(next_wave(Progress { asked: 8, brought: 1, missing: 49, left: 20 }), 20);
+    fn the_nearest_are_asked_first_and_everybody_once() {
+        let mut plan = plan(60);
+        let mut asked = plan.next_wave(0, 50);
+        assert_eq!(asked, (0..8).map(|n| NodeId([n; 32])).collect::<Vec<_>>());
+        while !plan.is_done() {
+            asked.extend(plan.next_wave(0, 50));
+        }
+        asked.sort_unstable();
+        assert_eq!(asked, (0..60).map(|n| NodeId([n; 32])).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_wave_is_as_large_as_the_shortage() {
+        let after_first = |found| {
+            let mut plan = plan(200);
+            plan.next_wave(0, 50);
+            plan.next_wave(found, 50).len()
+        };
+        assert_eq!(after_first(0), 16, "nothing found: ask twice as many");
+        assert_eq!(after_first(40), 2, "five each: two more will do");
+        assert_eq!(after_first(1), MAX_WAVE);
+        assert_eq!(after_first(50), 0, "enough");
     }
 }

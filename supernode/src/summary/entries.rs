@@ -32,6 +32,12 @@ impl Entries {
         self.runs.iter().flatten().copied()
     }
 
+    /// Those that are not below `first`.
+    pub fn iter_from(&self, first: SummaryEntry) -> impl Iterator<Item = SummaryEntry> {
+        let runs = self.runs[self.run_of(first)..].iter();
+        runs.flatten().copied().skip_while(move |entry| *entry < first)
+    }
+
     /// Whether it is new.
     pub fn insert(&mut self, entry: SummaryEntry) -> bool {
         let at = self.run_of(entry);

@@ -69,6 +69,11 @@ impl Summary {
         self.present.iter()
     }
 
+    /// As [`Self::all`], but only those that are not below `first`: to tell the whole in parts.
+    pub fn all_from(&self, first: SummaryEntry) -> impl Iterator<Item = SummaryEntry> {
+        self.present.iter_from(first)
+    }
+
     /// How many entries.
     pub fn len(&self) -> usize {
         self.present.len()

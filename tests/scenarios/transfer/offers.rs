@@ -26,7 +26,8 @@ async fn connect(alice: &Arc<Peer>, bob: &Arc<Peer>) -> Connection {
 async fn offer(alice: &Arc<Peer>, bob: &Arc<Peer>, name: &str) -> Result<Box<str>, OfferError> {
     let connection = connect(alice, bob).await;
     let progress = watch::Sender::new(Progress::default());
-    offer_file(&connection, bob.node, &alice.path(name), &alice.offers, progress).await
+    let given = offer_file(&connection, bob.node, &alice.path(name), &alice.offers, progress).await;
+    given.map(|given| given.name)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,10 +10,7 @@ use nearmesh_common::{
 };
 use nearmesh_supernode::proto as supernode;
 
-use super::{
-    Event, IDLE_TIMEOUT, LinkId, PROBE_TIMEOUT, ProcessId, Role, Sim, links::End, oracle,
-    process::SupernodeMachine,
-};
+use super::{Event, IDLE_TIMEOUT, LinkId, PROBE_TIMEOUT, ProcessId, Role, Sim, links::End, oracle};
 
 impl Sim {
     /// Hands an input to a process's node machine, and does what it wants.
@@ -119,7 +116,7 @@ impl Sim {
         }
     }
 
-    fn supernode(&mut self, process: ProcessId) -> Option<&mut Box<dyn SupernodeMachine>> {
+    fn supernode(&mut self, process: ProcessId) -> Option<&mut supernode::Supernode> {
         self.processes[process].running.as_mut()?.supernode.as_mut()
     }
 

@@ -2,7 +2,8 @@
 //! against it.
 //!
 //! The oracle asks only for what the protocol promises. A file must be found if its node and that node's home live, and the home
-//! had all of the node's journal [`SETTLE`] before the question, and still has it when the answer ends. A user must be found if
+//! had all of the node's journal [`SETTLE`] before the question, and still has it when the answer ends; of one content a home need
+//! not tell of more than [`MAX_SOURCES`] of its children. A user must be found if
 //! the same holds for its attachment. The asker's home, too, must have been up for that long. What changed in between may be found or not; what was never
 //! true must not be.
 
@@ -22,6 +23,7 @@ use nearmesh_common::{
         query::{Hit, Query, Subject},
     },
 };
+use nearmesh_supernode::index::MAX_SOURCES;
 
 use super::links::ProcessId;
 
@@ -233,6 +235,7 @@ impl Oracle {
         if contents.len() >= query.limit as usize || !self.is_settled(&asked) {
             return;
         }
+        let due = self.without_excess(due, &asked.got, view);
         let missing: Vec<_> = due.difference(&asked.got).copied().collect();
         self.score.due += due.len() as u64;
         self.score.found += (due.len() - missing.len()) as u64;
@@ -244,6 +247,25 @@ impl Oracle {
             );
             self.violated(view.now, format_args!("{text}"));
         }
+    }
+
+    /// What is due, without the sources that a home did not tell because it told of enough others of the same content.
+    fn without_excess(
+        &self,
+        mut due: BTreeSet<(ContentHash, NodeId)>,
+        got: &BTreeSet<(ContentHash, NodeId)>,
+        view: &View<'_>,
+    ) -> BTreeSet<(ContentHash, NodeId)> {
+        let home = |node: &NodeId| self.truths[view.numbers[node]].home.map(|(home, _)| home);
+        let mut told: BTreeMap<_, usize> = BTreeMap::new();
+        for (hash, node) in got {
+            *told.entry((*hash, home(node))).or_default() += 1;
+        }
+        let excess = |hash: &ContentHash, node: &NodeId| {
+            told.get(&(*hash, home(node))).is_some_and(|told| *told >= MAX_SOURCES)
+        };
+        due.retain(|(hash, node)| got.contains(&(*hash, *node)) || !excess(hash, node));
+        due
     }
 
     /// Whether the asker's home had been up for long enough to know the others when it was asked.

@@ -7,16 +7,9 @@ use std::{
 
 use nearmesh::proto::{Candidate, Client, Config};
 use nearmesh_common::{NodeId, Now, UserName, signed::Keyring, wire::NodeAddress};
-use nearmesh_supernode::proto::{Input, Output};
+use nearmesh_supernode::proto::{self as supernode, Supernode};
 
-use super::{flooding::Flooding, library::Library, links::Role, network::Place};
-
-/// What drives a supernode, whichever kind it is.
-pub(super) trait SupernodeMachine {
-    fn handle(&mut self, input: Input, now: Now);
-    fn poll_output(&mut self) -> Option<Output>;
-    fn poll_timeout(&self) -> Option<Instant>;
-}
+use super::{library::Library, links::Role, network::Place};
 
 /// A process, running or not.
 pub(super) struct Process {
@@ -37,7 +30,7 @@ pub(super) struct Process {
 /// The machines of a running process, and when each wants to be called.
 pub(super) struct Running {
     pub(super) client: Client,
-    pub(super) supernode: Option<Box<dyn SupernodeMachine>>,
+    pub(super) supernode: Option<Supernode>,
     pub(super) wakes: [Option<Duration>; 2],
 }
 
@@ -58,8 +51,10 @@ impl Process {
             journal: self.library.mark(),
             serving: self.capacity.is_some(),
         };
-        let supernode = self.capacity.map(|capacity| -> Box<dyn SupernodeMachine> {
-            Box::new(Flooding::new(addresses, capacity, self.keyring.clone(), now))
+        let supernode = self.capacity.map(|capacity| {
+            let config = supernode::Config { capacity };
+            let seed = *blake3::hash(&seed.to_le_bytes()).as_bytes();
+            Supernode::new(config, self.keyring.clone(), addresses, seed, now)
         });
         let client = Client::new(config, self.keyring.clone(), seed, now);
         self.running = Some(Running { client, supernode, wakes: [None; 2] });
@@ -71,7 +66,7 @@ impl Running {
     pub(super) fn wants(&self, role: Role) -> Option<Instant> {
         match role {
             Role::Client => self.client.poll_timeout(),
-            Role::Supernode => self.supernode.as_ref().and_then(|machine| machine.poll_timeout()),
+            Role::Supernode => self.supernode.as_ref().and_then(Supernode::poll_timeout),
         }
     }
 }

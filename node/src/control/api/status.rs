@@ -31,7 +31,7 @@ pub struct Status {
     /// What it shares.
     pub shared: SharedTotal,
     /// Milliseconds since it came up.
-    pub uptime: u64,
+    pub uptime_ms: u64,
     /// Of the program.
     pub version: String,
     /// What its owner should know, in whole sentences. Empty when all is well.

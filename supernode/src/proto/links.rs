@@ -1,0 +1,71 @@
+//! The links that are open, whatever they serve.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use nearmesh_common::{NodeId, Now};
+
+use super::{
+    Peer,
+    budget::{Budget, Charge},
+};
+
+/// Most links: children, standbys, members, and room for those who only ask for a list (guess; a link costs about 1 kB here).
+pub(super) const MAX_LINKS: usize = 8192;
+/// What a round trip is taken for until it was measured (guess: within a continent).
+const UNMEASURED: Duration = Duration::from_millis(100);
+
+/// Open links.
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    open: BTreeMap<NodeId, Link>,
+}
+
+#[derive(Debug)]
+struct Link {
+    observed: SocketAddr,
+    rtt: Option<Duration>,
+    budget: Budget,
+}
+
+impl Links {
+    /// A link opened. False if there are too many.
+    pub(super) fn open(&mut self, peer: &Peer, now: Now) -> bool {
+        if self.open.len() >= MAX_LINKS && !self.open.contains_key(&peer.node) {
+            return false;
+        }
+        let link = Link { observed: peer.observed, rtt: None, budget: Budget::new(now.instant) };
+        // A second `LinkUp` of one link must not refill its budget.
+        self.open.entry(peer.node).or_insert(link).observed = peer.observed;
+        true
+    }
+
+    /// A link is gone; whether it was open.
+    pub(super) fn close(&mut self, node: &NodeId) -> bool {
+        self.open.remove(node).is_some()
+    }
+
+    pub(super) fn contains(&self, node: &NodeId) -> bool {
+        self.open.contains_key(node)
+    }
+
+    /// Where the peer's packets come from.
+    pub(super) fn observed(&self, node: &NodeId) -> Option<SocketAddr> {
+        self.open.get(node).map(|link| link.observed)
+    }
+
+    /// The measured round trip, or a guess.
+    pub(super) fn rtt(&self, node: &NodeId) -> Duration {
+        self.open.get(node).and_then(|link| link.rtt).unwrap_or(UNMEASURED)
+    }
+
+    pub(super) fn set_rtt(&mut self, node: &NodeId, rtt: Duration) {
+        if let Some(link) = self.open.get_mut(node) {
+            link.rtt = Some(rtt);
+        }
+    }
+
+    /// Whether the peer may have `count` of these now. Who has no link may have nothing.
+    pub(super) fn charge(&mut self, node: &NodeId, charge: Charge, count: usize, now: Now) -> bool {
+        self.open.get_mut(node).is_some_and(|link| link.budget.take(charge, count, now.instant))
+    }
+}

@@ -1,0 +1,308 @@
+//! The machine itself: owns the sub-protocols, routes between them, and keeps the time.
+
+mod from_child;
+mod from_mesh;
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use nearmesh_common::{
+    NodeId, Now,
+    signed::{Keyring, Verified},
+    supernode_record::SupernodeRecord,
+    wire::{
+        home::ToChild,
+        mesh::Mesh,
+        query::{Hit, Query},
+    },
+};
+
+use super::{
+    CloseReason, Input, Output, Peer,
+    answers::Answers,
+    children::Children,
+    directory::Directory,
+    lookup::Lookups,
+    membership::{Event, Membership},
+    publishing::Publishing,
+    registration::Registrations,
+    search::Searches,
+    summaries::Summaries,
+    world::{Counters, World},
+};
+
+/// Children that a supernode takes when nobody says how many (guess: KaZaA's took 60 to 150, on modems).
+pub const DEFAULT_CAPACITY: u32 = 300;
+
+/// After stepping down, children that stayed are told again this often (guess: longer than it takes to attach elsewhere).
+const REMIND_EVERY: Duration = Duration::from_secs(3);
+
+/// What its owner decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How many children it takes, as long as others have room.
+    pub capacity: u32,
+}
+
+/// A supernode.
+pub struct Supernode {
+    world: World,
+    membership: Membership,
+    children: Children,
+    registrations: Registrations,
+    summaries: Summaries,
+    searches: Searches,
+    answers: Answers,
+    directory: Directory,
+    publishing: Publishing,
+    lookups: Lookups,
+    crl: Option<Box<[u8]>>,
+    /// When children that are still here after stepping down are told again.
+    remind_at: Option<Instant>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { capacity: DEFAULT_CAPACITY }
+    }
+}
+
+impl Supernode {
+    /// A supernode that is reached at `addresses`, serves from now on, and knows no other yet.
+    pub fn new(
+        config: Config,
+        keyring: Arc<dyn Keyring>,
+        addresses: Vec<SocketAddr>,
+        seed: [u8; 32],
+        now: Now,
+    ) -> Self {
+        let world = World::new(keyring, seed, now);
+        Self {
+            membership: Membership::new(addresses, config.capacity, &world),
+            children: Children::new(config.capacity),
+            registrations: Registrations::default(),
+            summaries: Summaries::new(now.wall.0),
+            searches: Searches::default(),
+            answers: Answers::default(),
+            directory: Directory::default(),
+            publishing: Publishing::default(),
+            lookups: Lookups::default(),
+            crl: None,
+            remind_at: None,
+            world,
+        }
+    }
+
+    /// Something happened.
+    pub fn handle(&mut self, input: Input, now: Now) {
+        self.world.now = now;
+        match input {
+            Input::LinkUp { peer } => self.on_link_up(&peer),
+            Input::LinkDown { node } => self.on_link_down(node),
+            Input::DialFailed { node } => {
+                if !self.world.links.contains(&node) {
+                    self.membership.on_link_gone(&node, &mut self.world);
+                }
+            }
+            Input::FromChild { from, message } => self.on_child(from, message),
+            Input::FromMesh { from, message } => self.on_mesh(from, message),
+            Input::Rtt { node, rtt } => self.world.links.set_rtt(&node, rtt),
+            Input::Addresses(addresses) => self.membership.handle_addresses(addresses, &mut self.world),
+            Input::Candidates(candidates) => {
+                self.membership.handle_candidates(candidates, &mut self.world);
+            }
+            Input::CrlAdopted(crl) => self.handle_crl(crl),
+            Input::StepDown => self.handle_step_down(),
+            Input::Timeout => self.handle_timeout(),
+        }
+        self.settle();
+    }
+
+    /// What is to be done next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.world.poll_output()
+    }
+
+    /// When to say [`Input::Timeout`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let now = self.world.now;
+        let timeouts = [
+            self.membership.poll_timeout(now),
+            self.registrations.poll_timeout(),
+            self.summaries.poll_timeout(),
+            self.searches.poll_timeout(),
+            self.directory.poll_timeout(now),
+            self.lookups.poll_timeout(),
+            self.remind_at,
+        ];
+        timeouts.into_iter().flatten().min()
+    }
+
+    /// How many children are attached.
+    pub fn children(&self) -> usize {
+        self.children.len()
+    }
+
+    /// The supernodes of the near-mesh that are alive, this one first.
+    pub fn members(&self) -> impl Iterator<Item = &Verified<SupernodeRecord>> {
+        self.membership.records()
+    }
+
+    /// What happened that should not.
+    pub fn counters(&self) -> &Counters {
+        &self.world.counters
+    }
+
+    /// How many files of its children it indexes, those included whose child may still come back.
+    pub fn files(&self) -> usize {
+        self.registrations.catalogue().len()
+    }
+
+    /// How many nodes its part of the directory holds.
+    pub fn listed(&self) -> usize {
+        self.directory.len()
+    }
+
+    fn on_link_up(&mut self, peer: &Peer) {
+        if !self.world.links.open(peer, self.world.now) {
+            return self.world.refuse_link(peer.node);
+        }
+        self.membership.on_link_up(peer.node);
+    }
+
+    fn on_link_down(&mut self, node: NodeId) {
+        if !self.world.links.close(&node) {
+            return;
+        }
+        self.membership.on_link_gone(&node, &mut self.world);
+        if self.children.contains(&node) {
+            self.publishing.handle_gone(&node, None, &mut self.world);
+            self.directory.on_gone(self.world.own(), &node);
+            self.registrations.hide(&node, &self.world);
+        }
+        self.forget_child(&node);
+    }
+
+    /// Whatever ends with an attachment, however it ends.
+    fn forget_child(&mut self, node: &NodeId) {
+        self.children.remove(node);
+        self.searches.handle_child_lost(node, &mut self.world);
+        self.lookups.handle_child_lost(node);
+        self.membership.handle_load(self.children.len(), &mut self.world);
+    }
+
+    /// Routes what one part decided to the others, until there is no more.
+    fn settle(&mut self) {
+        loop {
+            if let Some(event) = self.membership.poll_event() {
+                self.on_membership(event);
+            } else if let Some(node) = self.world.poll_closed() {
+                self.on_link_down(node);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn on_membership(&mut self, event: Event) {
+        match event {
+            Event::Greet(node) => {
+                let record = self.membership.own_record().signed.clone();
+                let summary = self.summaries.held_of(&node);
+                self.world.tell_mesh(node, Mesh::Hello { record, summary });
+            }
+            Event::Up(node) => {
+                self.world.tell_mesh(node, Mesh::Members(self.membership.list()));
+                if let Some(crl) = self.crl.clone() {
+                    self.world.tell_mesh(node, Mesh::Crl(crl));
+                }
+                self.place_anew();
+            }
+            Event::Down(node) => {
+                self.summaries.handle_member_lost(&node);
+                self.directory.handle_home_lost(&node);
+                self.searches.handle_member_lost(&node, &mut self.world);
+                self.lookups.handle_member_lost(&node, &mut self.world);
+                self.place_anew();
+            }
+        }
+    }
+
+    /// The membership changed: presences move to their new holders.
+    fn place_anew(&mut self) {
+        let members = self.all_members();
+        let own = self.publishing.handle_members(&members, &mut self.world);
+        for presence in own {
+            self.directory.store(self.world.own(), presence, &mut self.world);
+        }
+    }
+
+    fn all_members(&self) -> Vec<NodeId> {
+        self.membership.members().chain([self.world.own()]).collect()
+    }
+
+    fn handle_step_down(&mut self) {
+        self.membership.handle_step_down(&mut self.world);
+        self.send_children_away();
+    }
+
+    /// Names the alternatives to every child, and again after a while to those who did not find a place by then.
+    fn send_children_away(&mut self) {
+        let own = self.world.own();
+        let children: Vec<_> = self.children.nodes().filter(|child| *child != own).collect();
+        for child in &children {
+            let others = self.membership.alternatives_or_all(child);
+            self.world.tell_child(*child, ToChild::Redirect(others));
+        }
+        self.remind_at = (!children.is_empty()).then(|| self.world.now.instant + REMIND_EVERY);
+    }
+
+    fn handle_crl(&mut self, crl: Box<[u8]>) {
+        if self.crl.as_ref() == Some(&crl) {
+            return;
+        }
+        for node in self.membership.members().collect::<Vec<_>>() {
+            self.world.tell_mesh(node, Mesh::Crl(crl.clone()));
+        }
+        for node in self.children.nodes().collect::<Vec<_>>() {
+            self.world.tell_child(node, ToChild::Crl(crl.clone()));
+        }
+        self.crl = Some(crl);
+        let mut revoked = self.membership.drop_revoked(&self.world);
+        revoked.extend(self.children.revoked(&self.world));
+        for node in revoked {
+            self.registrations.drop_child(&node, &self.world);
+            self.world.close(node, CloseReason::Revoked);
+        }
+        self.directory.handle_crl(self.world.now);
+    }
+
+    fn handle_timeout(&mut self) {
+        if self.remind_at.is_some_and(|at| at <= self.world.now.instant) {
+            self.send_children_away();
+        }
+        self.children.forget_expired(self.world.now.wall);
+        if self.registrations.handle_timeout(&self.world) {
+            self.summaries.handle_changed(&self.world);
+        }
+        self.membership.handle_timeout(&mut self.world);
+        self.summaries.handle_timeout(self.registrations.catalogue_mut(), &mut self.world);
+        self.searches.handle_timeout(&mut self.world);
+        self.directory.handle_timeout(&mut self.world);
+        self.lookups.handle_timeout(&mut self.world);
+    }
+}
+
+/// What our own children have.
+fn local_hits(registrations: &Registrations, children: &Children, query: &Query, world: &World) -> Vec<Hit> {
+    let matches = registrations.search(query).into_iter();
+    let hits = matches.filter_map(|(node, found)| {
+        let source = children.source(&node, world)?;
+        let crate::index::Match { name, size, hash, kind, score, .. } = found;
+        Some(Hit { name, size, hash, kind, score, source })
+    });
+    hits.collect()
+}

@@ -1,0 +1,205 @@
+//! What children say, and who in the house it concerns.
+
+use nearmesh_common::{
+    NodeId, UserName,
+    presence::Presence,
+    signed::{Signed, Verified},
+    wire::{
+        file::JournalMark,
+        home::{Decline, Refusal, RequestId, ToChild, ToHome},
+        query::Query,
+    },
+};
+
+use super::{
+    super::{
+        budget::Charge,
+        children::{Admission, MAX_OPEN_QUESTIONS, objection},
+        publishing::holders,
+        waves::Plan,
+    },
+    Supernode, local_hits,
+};
+use crate::summary::Probe;
+
+impl Supernode {
+    pub(super) fn on_child(&mut self, from: NodeId, message: ToHome) {
+        if !self.world.links.contains(&from) {
+            return self.world.strange(&from, "it speaks without a link");
+        }
+        match message {
+            ToHome::Attach { presence, journal } => self.on_attach(from, presence, journal),
+            ToHome::Standby => self.on_standby(from),
+            ToHome::Refresh(presence) => self.on_refresh(from, presence),
+            ToHome::Detach(presence) => self.on_detach(from, presence),
+            ToHome::Publish { after, upto, changes } => {
+                let attached = self.children.contains(&from);
+                let held = attached
+                    .then(|| self.registrations.on_publish(from, after, upto, &changes, &mut self.world));
+                match held.flatten() {
+                    Some(mark) => self.world.tell_child(from, ToChild::Published(mark)),
+                    None => self.world.strange(&from, "files of a node that is no child"),
+                }
+                self.summaries.handle_changed(&self.world);
+            }
+            ToHome::Search { id, query } => self.on_search(from, id, query),
+            ToHome::Cancel(id) => self.searches.on_cancel(from, id, &mut self.world),
+            ToHome::Lookup { id, user } => self.on_lookup(from, id, user),
+            ToHome::ListSupernodes => {
+                if self.world.charge(&from, Charge::List, 1) {
+                    self.world.tell_child(from, ToChild::Supernodes(self.membership.list()));
+                }
+            }
+            ToHome::Crl(crl) => self.on_crl(from, crl),
+        }
+    }
+
+    pub(super) fn on_crl(&mut self, from: NodeId, crl: Box<[u8]>) {
+        let known = self.crl.as_ref() == Some(&crl);
+        if !known && self.world.charge(&from, Charge::Crl, 1) {
+            self.world.offer_crl(crl);
+        }
+    }
+
+    fn on_attach(&mut self, from: NodeId, presence: Signed<Presence>, journal: JournalMark) {
+        if !self.membership.is_serving() && from != self.world.own() {
+            let others = self.membership.alternatives_or_all(&from);
+            let answer = match others.is_empty() {
+                true => ToChild::Refused(Refusal::NotASupernode),
+                false => ToChild::Redirect(others),
+            };
+            return self.world.tell_child(from, answer);
+        }
+        if !self.world.charge(&from, Charge::Presence, 1) {
+            return self.world.tell_child(from, ToChild::Refused(Refusal::Presence));
+        }
+        let listed = self.directory.sequence_of(&from);
+        let room_elsewhere = !self.membership.alternatives(&from).is_empty();
+        match self.children.on_attach(from, presence, room_elsewhere, listed, &mut self.world) {
+            Admission::Refused => self.world.tell_child(from, ToChild::Refused(Refusal::Presence)),
+            Admission::Full => {
+                let others = self.membership.alternatives_or_all(&from);
+                self.world.tell_child(from, ToChild::Redirect(others));
+            }
+            Admission::Taken(presence) => self.take_child(from, *presence, journal),
+        }
+    }
+
+    fn take_child(&mut self, from: NodeId, presence: Verified<Presence>, journal: JournalMark) {
+        let journal = self.registrations.on_attached(from, journal, &self.world);
+        self.membership.handle_load(self.children.len(), &mut self.world);
+        let home = self.membership.own_record().signed.clone();
+        self.world.tell_child(from, ToChild::Attached { journal, home });
+        if let Some(crl) = self.crl.clone() {
+            self.world.tell_child(from, ToChild::Crl(crl));
+        }
+        self.publish(presence);
+        self.summaries.handle_changed(&self.world);
+    }
+
+    fn publish(&mut self, presence: Verified<Presence>) {
+        let members = self.all_members();
+        if holders(&presence.signer.user, &members).contains(&self.world.own()) {
+            self.directory.store(self.world.own(), presence.clone(), &mut self.world);
+        }
+        self.publishing.handle_presence(presence, &members, &mut self.world);
+    }
+
+    fn on_standby(&mut self, from: NodeId) {
+        let answer = if !self.membership.is_serving() {
+            ToChild::Refused(Refusal::NotASupernode)
+        } else if self.children.on_standby(from) {
+            ToChild::StandbyKept
+        } else {
+            ToChild::Redirect(self.membership.alternatives(&from))
+        };
+        self.world.tell_child(from, answer);
+    }
+
+    fn on_refresh(&mut self, from: NodeId, presence: Signed<Presence>) {
+        if !self.children.contains(&from) {
+            return self.world.strange(&from, "a presence of a node that is no child");
+        }
+        if !self.world.charge(&from, Charge::Presence, 1) {
+            return;
+        }
+        if let Some(presence) = self.children.on_refresh(from, presence, &mut self.world) {
+            self.publish(presence);
+        }
+    }
+
+    fn on_detach(&mut self, from: NodeId, presence: Signed<Presence>) {
+        if !self.children.contains(&from) {
+            return;
+        }
+        let own = self.world.own();
+        match self.children.on_detach(from, presence, &mut self.world) {
+            Some(moved) if moved.content.home != own => {
+                self.publishing.handle_moved(&from, &mut self.world);
+                self.directory.on_gone(own, &from);
+            }
+            Some(farewell) => {
+                self.publishing.handle_gone(&from, Some(&farewell.signed), &mut self.world);
+                if self.directory.sequence_of(&from).is_some() {
+                    self.directory.store(own, farewell, &mut self.world);
+                }
+            }
+            None => {
+                self.publishing.handle_gone(&from, None, &mut self.world);
+                self.directory.on_gone(own, &from);
+            }
+        }
+        self.registrations.drop_child(&from, &self.world);
+        self.forget_child(&from);
+    }
+
+    /// Whether the child may ask one more; it is told if not.
+    fn may_ask(&mut self, from: NodeId, id: RequestId, objection: Option<Decline>) -> bool {
+        let open = self.searches.count_of(&from) + self.lookups.count_of(&from);
+        let reason = if !self.children.contains(&from) {
+            Some(Decline::NotAttached)
+        } else if open >= MAX_OPEN_QUESTIONS || !self.world.charge(&from, Charge::Question, 1) {
+            Some(Decline::TooMany)
+        } else {
+            objection
+        };
+        if let Some(reason) = reason {
+            self.world.counters.declined += 1;
+            self.world.tell_child(from, ToChild::Declined { id, reason });
+        }
+        reason.is_none()
+    }
+
+    fn on_search(&mut self, from: NodeId, id: RequestId, query: Query) {
+        let objection = match self.searches.has_room(&from, id) {
+            true => objection(&query),
+            false => Some(Decline::TooMany),
+        };
+        if !self.may_ask(from, id, objection) {
+            return;
+        }
+        let probe = Probe::new(&query.subject);
+        let matching = self.membership.members().filter(|member| self.summaries.may_match(member, &probe));
+        let matching: Vec<_> = matching.map(|member| (self.world.links.rtt(&member), member)).collect();
+        let plan = Plan::new(matching, &mut self.world.rng);
+        let local = local_hits(&self.registrations, &self.children, &query, &self.world);
+        self.searches.begin((from, id), query, plan, local, &mut self.world);
+    }
+
+    fn on_lookup(&mut self, from: NodeId, id: RequestId, user: UserName) {
+        let objection = (!self.lookups.has_room()).then_some(Decline::TooMany);
+        if !self.may_ask(from, id, objection) {
+            return;
+        }
+        let own = self.world.own();
+        let mut holders = holders(&user, &self.all_members());
+        let mut known = self.directory.find(&user, self.world.now.wall);
+        // A holder knows all of the user's nodes; a mere home knows only its own child.
+        if holders.contains(&own) && known.iter().any(|entry| entry.online) {
+            holders.clear();
+        }
+        holders.retain(|holder| *holder != own);
+        known.extend(self.publishing.find(&user, &self.world));
+        self.lookups.begin((from, id), user, known, holders, &mut self.world);
+    }
+}

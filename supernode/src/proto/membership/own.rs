@@ -1,0 +1,104 @@
+//! Our own record, and when it must be signed anew.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use nearmesh_common::{
+    UnixMillis,
+    presence::MAX_ADDRESSES,
+    signed::{Signer, Verified},
+    supernode_record::{REFRESH, SupernodeRecord},
+};
+
+use super::super::world::World;
+
+/// A clear step of load: a twentieth of the capacity, or being full or not.
+const STEP_DIVISOR: u32 = 20;
+/// How long between two records because of load (guess: a rush of children is told of in a few steps).
+const LOAD_EVERY: Duration = Duration::from_secs(2);
+
+/// What we say of ourselves.
+#[derive(Debug)]
+pub(super) struct Own {
+    record: Verified<SupernodeRecord>,
+    children: u32,
+    signed_at: Instant,
+}
+
+impl Own {
+    pub(super) fn new(addresses: Vec<SocketAddr>, capacity: u32, world: &World) -> Self {
+        let record = SupernodeRecord {
+            node: world.own(),
+            sequence: UnixMillis(0),
+            addresses: bounded(addresses),
+            children: 0,
+            capacity,
+            serving: true,
+        };
+        Self { record: sign(record, world), children: 0, signed_at: world.now.instant }
+    }
+
+    pub(super) fn record(&self) -> &Verified<SupernodeRecord> {
+        &self.record
+    }
+
+    /// Whether that is news.
+    pub(super) fn set_addresses(&mut self, addresses: Vec<SocketAddr>, world: &World) -> bool {
+        let addresses = bounded(addresses);
+        let changed = addresses != self.record.content.addresses;
+        if changed {
+            self.record.content.addresses = addresses;
+            self.sign(world);
+        }
+        changed
+    }
+
+    pub(super) fn set_children(&mut self, children: usize) {
+        self.children = u32::try_from(children).unwrap_or(u32::MAX);
+    }
+
+    pub(super) fn step_down(&mut self, world: &World) {
+        self.record.content.serving = false;
+        self.sign(world);
+    }
+
+    /// Signs anew if it is time; whether it did.
+    pub(super) fn renew(&mut self, world: &World) -> bool {
+        let due = self.due() <= world.now.instant;
+        if due {
+            self.sign(world);
+        }
+        due
+    }
+
+    /// When it is time.
+    pub(super) fn due(&self) -> Instant {
+        self.signed_at + if self.is_clear_step() { LOAD_EVERY } else { REFRESH }
+    }
+
+    fn is_clear_step(&self) -> bool {
+        let SupernodeRecord { children: told, capacity, .. } = self.record.content;
+        let step = (capacity / STEP_DIVISOR).max(1);
+        (told < capacity) != (self.children < capacity) || told.abs_diff(self.children) >= step
+    }
+
+    fn sign(&mut self, world: &World) {
+        self.record.content.children = self.children;
+        self.record = sign(self.record.content.clone(), world);
+        self.signed_at = world.now.instant;
+    }
+}
+
+fn sign(mut record: SupernodeRecord, world: &World) -> Verified<SupernodeRecord> {
+    record.sequence = world.now.wall.max(UnixMillis(record.sequence.0.saturating_add(1)));
+    let signed = world.keyring.seal(&record);
+    let signer = Signer { node: world.own(), user: world.keyring.user().clone() };
+    Verified { content: record, signer, signed }
+}
+
+fn bounded(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    addresses.truncate(MAX_ADDRESSES);
+    addresses
+}

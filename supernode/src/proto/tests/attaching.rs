@@ -1,0 +1,267 @@
+//! Getting a home, keeping what it holds, and leaving it.
+
+use std::time::Duration;
+
+use nearmesh_common::{
+    presence::{LIFETIME, Presence},
+    signed::Signed,
+    supernode_record::SupernodeRecord,
+    wire::{
+        file::{Change, JournalMark},
+        home::{Refusal, RequestId, ToChild, ToHome},
+    },
+};
+
+use crate::proto::{
+    Config,
+    testing::{LATENCY, Net, file, mark, node, words},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The mark in the `Attached` that a child heard.
+fn attached(net: &mut Net, child: &str) -> Option<JournalMark> {
+    net.heard(child).into_iter().find_map(|message| match message {
+        ToChild::Attached { journal, .. } => Some(journal),
+        _ => None,
+    })
+}
+
+/// The homes in the `Redirect` that a child heard.
+fn redirected(net: &mut Net, child: &str) -> Option<usize> {
+    net.heard(child).into_iter().find_map(|message| match message {
+        ToChild::Redirect(homes) => Some(homes.len()),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_full_supernode_answers_with_alternatives() {
+    let mut net = Net::new();
+    net.start("s0", Config { capacity: 1 }, &[]);
+    net.start("s1", Config { capacity: 4 }, &["s0"]);
+    net.run(SECOND);
+    net.attach("alice", "s0", 0);
+    net.run(SECOND);
+    assert!(attached(&mut net, "alice").is_some());
+    net.attach("bob", "s0", 0);
+    net.run(SECOND);
+    assert_eq!(redirected(&mut net, "bob"), Some(1));
+    assert_eq!(net.supernode("s0").children(), 1);
+}
+
+#[test]
+fn while_nobody_has_room_a_full_supernode_takes_a_few_more() {
+    let mut net = Net::new();
+    net.start("s0", Config { capacity: 4 }, &[]);
+    for name in ["a", "b", "c", "d", "e"] {
+        net.attach(name, "s0", 0);
+        net.run(SECOND);
+        assert!(attached(&mut net, name).is_some(), "{name}");
+    }
+    net.attach("f", "s0", 0);
+    net.run(SECOND);
+    assert_eq!(redirected(&mut net, "f"), Some(0), "there is nobody to name");
+}
+
+#[test]
+fn the_least_loaded_alternative_is_named_first() {
+    let mut net = Net::new();
+    net.start("s0", Config { capacity: 1 }, &[]);
+    net.start("s1", Config { capacity: 10 }, &["s0"]);
+    net.start("s2", Config { capacity: 10 }, &["s0"]);
+    net.run(SECOND);
+    for (child, home) in [("a", "s0"), ("b", "s1"), ("c", "s1"), ("d", "s2")] {
+        net.attach(child, home, 0);
+    }
+    net.run(SECOND * 5);
+    net.attach("alice", "s0", 0);
+    net.run(SECOND);
+    let keyring = net.keyring("alice");
+    let homes = net.heard("alice").into_iter().find_map(|message| match message {
+        ToChild::Redirect(homes) => Some(homes),
+        _ => None,
+    });
+    let verify = |signed: Signed<SupernodeRecord>| keyring.verify(signed, net.now.wall).unwrap().content.node;
+    let homes: Vec<_> = homes.unwrap().into_iter().map(verify).collect();
+    assert_eq!(homes, [node("s2"), node("s1")]);
+}
+
+#[test]
+fn a_supernode_is_its_own_home_even_when_it_is_full() {
+    let mut net = Net::new();
+    net.start("s0", Config { capacity: 0 }, &[]);
+    net.attach("s0", "s0", 0);
+    net.run(SECOND);
+    assert_eq!(net.supernode("s0").children(), 1);
+}
+
+#[test]
+fn a_child_that_comes_back_resumes_where_it_was() {
+    let mut net = Net::of(1);
+    net.share("bob", "s0", &["julia one", "julia two"]);
+    net.attach("alice", "s0", 0);
+    net.run(SECOND);
+    net.cut("bob", "s0");
+    net.run(SECOND * 30);
+    assert!(net.search("alice", "s0", words("julia", 5)).0.is_empty(), "bob is away");
+    net.heard("bob");
+    net.attach("bob", "s0", 3);
+    net.run(SECOND);
+    assert_eq!(attached(&mut net, "bob"), Some(mark(2)));
+    assert_eq!(net.search("alice", "s0", words("julia", 5)).0.len(), 2);
+}
+
+#[test]
+fn after_the_grace_time_nothing_is_held() {
+    let mut net = Net::of(1);
+    net.share("bob", "s0", &["julia"]);
+    net.run(SECOND);
+    net.cut("bob", "s0");
+    net.run(SECOND * 61);
+    assert_eq!(net.supernode("s0").files(), 0);
+    net.heard("bob");
+    net.attach("bob", "s0", 1);
+    net.run(SECOND);
+    assert_eq!(attached(&mut net, "bob"), Some(mark(0)));
+}
+
+#[test]
+fn a_batch_that_does_not_follow_is_answered_with_our_mark() {
+    let mut net = Net::of(1);
+    net.share("bob", "s0", &["julia"]);
+    net.run(SECOND);
+    net.heard("bob");
+    let changes = vec![Change::Add(file(9, "mandelbrot"))];
+    net.say("bob", "s0", ToHome::Publish { after: mark(5), upto: 6, changes });
+    net.run(LATENCY);
+    assert_eq!(net.heard("bob"), [ToChild::Published(mark(1))]);
+    assert!(net.search("bob", "s0", words("mandelbrot", 5)).0.is_empty());
+}
+
+#[test]
+fn a_new_journal_replaces_the_old_one() {
+    let mut net = Net::of(1);
+    net.share("bob", "s0", &["julia"]);
+    let changes = vec![Change::Add(file(1, "mandelbrot"))];
+    let after = JournalMark { epoch: 8, revision: 0 };
+    net.say("bob", "s0", ToHome::Publish { after, upto: 1, changes });
+    assert!(net.search("bob", "s0", words("julia", 5)).0.is_empty());
+    assert_eq!(net.search("bob", "s0", words("mandelbrot", 5)).0.len(), 1);
+    // The same epoch, gone backwards.
+    net.attach("bob", "s0", 0);
+    net.run(SECOND);
+    assert_eq!(net.supernode("s0").files(), 0);
+}
+
+#[test]
+fn a_presence_that_was_replayed_expired_or_forged_is_refused() {
+    let mut net = Net::of(2);
+    net.run(LIFETIME);
+    let good = net.presence("bob", "s0");
+    let mut cases = Vec::new();
+    let old = net.now.wall.0 - LIFETIME.as_millis() as u64;
+    let expired = Presence { expires: nearmesh_common::UnixMillis(old), ..good.clone() };
+    cases.push(("expired", net.seal("bob", &expired)));
+    cases.push(("another home", net.seal("bob", &net.presence("bob", "s1"))));
+    cases.push(("by another", net.seal("mallory", &good)));
+    cases.push(("of another", net.seal("mallory", &net.presence("mallory", "s0"))));
+    let mut changed = net.seal("bob", &good);
+    changed.payload = net.seal("bob", &net.presence("carol", "s0")).payload;
+    cases.push(("changed", changed));
+    for (what, presence) in cases {
+        net.heard("bob");
+        net.say("bob", "s0", ToHome::Attach { presence, journal: mark(0) });
+        net.run(LATENCY);
+        assert_eq!(net.heard("bob"), [ToChild::Refused(Refusal::Presence)], "{what}");
+    }
+    let presence = net.seal("bob", &good);
+    net.say("bob", "s0", ToHome::Attach { presence: presence.clone(), journal: mark(0) });
+    net.run(LATENCY);
+    assert!(attached(&mut net, "bob").is_some());
+    net.cut("bob", "s0");
+    net.run(SECOND * 90);
+    net.say("bob", "s0", ToHome::Attach { presence, journal: mark(0) });
+    net.run(LATENCY);
+    assert_eq!(net.heard("bob"), [ToChild::Refused(Refusal::Presence)], "replayed");
+}
+
+#[test]
+fn stepping_down_hands_the_children_their_alternatives_and_leaves() {
+    let mut net = Net::of(3);
+    net.share("bob", "s0", &["julia"]);
+    net.attach("alice", "s1", 0);
+    net.run(SECOND);
+    net.heard("bob");
+    net.tell("s0", crate::proto::Input::StepDown);
+    net.run(SECOND);
+    assert_eq!(redirected(&mut net, "bob"), Some(2));
+    assert_eq!(net.supernode("s1").members().count(), 2);
+    net.attach("carol", "s0", 0);
+    net.run(SECOND);
+    assert_eq!(redirected(&mut net, "carol"), Some(2), "it takes nobody any more");
+    net.share("bob", "s1", &["julia"]);
+    net.run(SECOND);
+    assert_eq!(net.search("alice", "s1", words("julia", 5)).0.len(), 1);
+    let (home, online) = net.whereabouts("alice", "s1", "bob")[0];
+    assert!(home == node("s1") && online);
+}
+
+#[test]
+fn who_steps_down_tells_a_child_that_stays_again_and_one_that_went_no_more() {
+    let mut net = Net::of(3);
+    net.attach("alice", "s0", 0);
+    net.attach("bob", "s0", 0);
+    net.run(SECOND);
+    net.tell("s0", crate::proto::Input::StepDown);
+    net.run(SECOND);
+    net.cut("bob", "s0");
+    net.heard("alice");
+    net.heard("bob");
+    net.run(SECOND * 3);
+    assert_eq!(redirected(&mut net, "alice"), Some(2));
+    assert!(net.heard("bob").is_empty());
+    net.cut("alice", "s0");
+    net.run(SECOND * 10);
+    assert!(net.heard("alice").is_empty());
+}
+
+#[test]
+fn who_steps_down_while_nobody_has_room_names_everybody() {
+    let mut net = Net::new();
+    net.start("s0", Config { capacity: 4 }, &[]);
+    net.start("s1", Config { capacity: 0 }, &["s0"]);
+    net.start("s2", Config { capacity: 0 }, &["s0"]);
+    net.run(SECOND);
+    net.attach("alice", "s0", 0);
+    net.heard("alice");
+    net.tell("s0", crate::proto::Input::StepDown);
+    net.run(SECOND);
+    assert_eq!(redirected(&mut net, "alice"), Some(2));
+}
+
+#[test]
+fn a_standby_is_kept_and_attaches_in_one_step() {
+    let mut net = Net::of(2);
+    net.share("bob", "s0", &["julia"]);
+    net.say("bob", "s1", ToHome::Standby);
+    net.run(SECOND);
+    assert!(net.heard("bob").contains(&ToChild::StandbyKept));
+    net.kill("s0");
+    net.attach("bob", "s1", 1);
+    net.run(LATENCY);
+    assert_eq!(attached(&mut net, "bob"), Some(mark(0)));
+}
+
+#[test]
+fn a_cancelled_search_says_nothing_more() {
+    let mut net = Net::of(2);
+    net.share("bob", "s1", &["julia"]);
+    net.attach("alice", "s0", 0);
+    net.run(SECOND);
+    net.heard("alice");
+    net.say("alice", "s0", ToHome::Search { id: RequestId(1), query: words("julia", 5) });
+    net.say("alice", "s0", ToHome::Cancel(RequestId(1)));
+    net.run(SECOND * 6);
+    assert!(net.heard("alice").is_empty());
+}
