@@ -23,7 +23,10 @@ use nearmesh_supernode::proto::Peer;
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tracing::debug;
 
-use super::connections::{CloseCode, ConnectError, Connections, Lease};
+use super::{
+    connections::{CloseCode, ConnectError, Lease},
+    node::Node,
+};
 
 /// Messages waiting to be written to one peer. A peer that is further behind than this loses its link: it can come back and
 /// resume, which costs less than memory that grows (at 100 bytes a message, 400 KiB).
@@ -98,22 +101,18 @@ impl Links {
     }
 
     /// Opens a link to `peer`, unless there is one. Told by `Up` or `DialFailed`.
-    pub async fn dial(self: Arc<Self>, connections: &Connections, peer: NodeAddress) {
+    pub async fn dial(self: Arc<Self>, node: &Arc<Node>, peer: NodeAddress) {
         if self.table.contains_key(&peer.node) {
             return;
         }
-        if let Err(error) = self.try_dial(connections, &peer).await {
+        if let Err(error) = self.try_dial(node, &peer).await {
             debug!(node = %peer.node.short(), %error, "no link");
             let _ = self.events.send(LinkEvent::DialFailed { node: peer.node }).await;
         }
     }
 
-    async fn try_dial(
-        self: &Arc<Self>,
-        connections: &Connections,
-        peer: &NodeAddress,
-    ) -> Result<(), LinkError> {
-        let (lease, _) = connections.lease(peer).await?;
+    async fn try_dial(self: &Arc<Self>, node: &Arc<Node>, peer: &NodeAddress) -> Result<(), LinkError> {
+        let lease = node.connect(peer).await?;
         let connection = lease.connection().clone();
         let signer = super::accept::identify(&connection).ok_or(LinkError::Unidentified)?;
         let (mut send, receive) = connection.open_bi().await.map_err(|_| LinkError::Broken)?;

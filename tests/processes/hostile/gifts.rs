@@ -81,7 +81,7 @@ fn two_hundred_gifts_at_once_leave_room_for_an_honest_one() {
         }
         for replies in &mut offered {
             // Those that are received say so at once; mallory then sends nothing.
-            let reply = read_frame(replies, MAX_OPEN_FRAME).await.expect("an answer to each");
+            let reply: OfferReply = read_frame(replies, MAX_OPEN_FRAME).await.expect("an answer to each");
             declined += usize::from(reply == OfferReply::Declined(OfferDecline::TooMany));
         }
         assert_eq!(declined, 200 - 4);

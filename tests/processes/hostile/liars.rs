@@ -112,7 +112,8 @@ fn lie_about(scene: &Scene, hashes: &[ContentHash], name: &str) -> (Link, String
 }
 
 fn content(size: u64) -> Vec<u8> {
-    frame(&RangesReply::Content { size, available: vec![ByteRange { start: 0, end: size }] })
+    let all = Some(ByteRange { start: 0, end: size }).filter(|_| size > 0);
+    frame(&RangesReply::Content { size, available: all.into_iter().collect() })
 }
 
 fn with_noise(request: &RangesRequest, size: u64, bytes: usize) -> Vec<u8> {

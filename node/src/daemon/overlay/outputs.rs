@@ -73,7 +73,7 @@ impl OverlayTask {
 
     fn dial(&self, peer: NodeAddress) {
         let node = Arc::clone(&self.node);
-        tokio::spawn(async move { Arc::clone(&node.links).dial(&node.connections, peer).await });
+        tokio::spawn(async move { Arc::clone(&node.links).dial(&node, peer).await });
     }
 
     fn probe(&self, peer: NodeAddress) {
