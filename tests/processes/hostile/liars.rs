@@ -29,7 +29,9 @@ const LIES: [(&str, fn(&RangesRequest) -> Vec<u8>); 8] = [
     ("it claims a wrong size", |_| content(u64::MAX)),
     ("it sent wrong bytes", |request| with_noise(request, 16 << 40, SIZE as usize)),
     ("it does not keep to the protocol", |_| vec![0xff; 5000]),
-    ("it does not keep to the protocol", |_| frame(&RangesReply::Content { size: SIZE, available: backwards() })),
+    ("it does not keep to the protocol", |_| {
+        frame(&RangesReply::Content { size: SIZE, available: backwards() })
+    }),
 ];
 
 #[test]
@@ -45,8 +47,10 @@ fn a_liar_alone_is_named_and_nothing_of_it_is_kept() {
         let mut get = get.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let (id, _) = eventually(&format!("{said}: the liar is named"), || {
             let all = scene.bob.json(&["downloads"]);
-            let ours = all.as_array().unwrap().iter().find(|download| download["hash"] == hash.to_string())?;
-            let named = ours["error"].as_str().is_some_and(|error| error.contains(said) && error.contains(&liar));
+            let ours =
+                all.as_array().unwrap().iter().find(|download| download["hash"] == hash.to_string())?;
+            let named =
+                ours["error"].as_str().is_some_and(|error| error.contains(said) && error.contains(&liar));
             (named && ours["received"] == 0).then(|| ours["id"].to_string())
         });
         scene.bob.ok(&["downloads", "--cancel", id.trim_matches('"')]);
@@ -105,7 +109,8 @@ fn lie_about(scene: &Scene, hashes: &[ContentHash], name: &str) -> (Link, String
         let upto = changes.len() as u64;
         let after = JournalMark { epoch: 1, revision: 0 };
         link.say(&LinkMessage::ToHome(ToHome::Publish { after, upto, changes })).await;
-        link.hear(|message| matches!(message, LinkMessage::ToChild(ToChild::Published(_))).then_some(())).await;
+        link.hear(|message| matches!(message, LinkMessage::ToChild(ToChild::Published(_))).then_some(()))
+            .await;
         link
     });
     (link, mallory.id().short().to_string())
