@@ -2,6 +2,7 @@
 //!
 //! Mallory joined as anybody does and then speaks by hand (see [`tests::rogue`]). Alice is the victim: supernode,
 //! authority, and bob's home. Every test ends with bob and alice going about their business.
+#![allow(clippy::unwrap_used)] // All of this is test.
 
 mod connections;
 mod disk;

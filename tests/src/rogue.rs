@@ -165,7 +165,11 @@ impl Rogue {
     }
 
     /// The same on a connection that it opened itself.
-    pub fn serve_on(&self, connection: &Connection, answer: impl Fn(RangesRequest) -> Vec<u8> + Send + Sync + 'static) {
+    pub fn serve_on(
+        &self,
+        connection: &Connection,
+        answer: impl Fn(RangesRequest) -> Vec<u8> + Send + Sync + 'static,
+    ) {
         self.runtime.spawn(serve_ranges(connection.clone(), answer));
     }
 }

@@ -9,8 +9,7 @@ use tests::process::{Lab, Node, eventually};
 use crate::PROGRAM;
 
 /// Makes small disks of two folders, for one process and its children, and becomes that process.
-const ON_SMALL_DISKS: &str =
-    r#"for folder in "$1" "$2"; do mount -t tmpfs -o size=8m tmpfs "$folder" || exit 1; done; shift 2; exec "$@""#;
+const ON_SMALL_DISKS: &str = r#"for folder in "$1" "$2"; do mount -t tmpfs -o size=8m tmpfs "$folder" || exit 1; done; shift 2; exec "$@""#;
 
 #[test]
 fn a_full_disk_ends_a_download_with_a_clear_error_and_nothing_else() {
@@ -21,8 +20,12 @@ fn a_full_disk_ends_a_download_with_a_clear_error_and_nothing_else() {
     for folder in [&folder, &inbox] {
         std::fs::create_dir_all(folder).unwrap();
     }
-    if !small_disks(&folder, &inbox, &mut Command::new("true")).status().is_ok_and(|status| status.success()) {
-        assert!(std::env::var_os("NEARMESH_NO_SKIP").is_none(), "this machine lets nobody mount a small disk");
+    if !small_disks(&folder, &inbox, &mut Command::new("true")).status().is_ok_and(|status| status.success())
+    {
+        assert!(
+            std::env::var_os("NEARMESH_NO_SKIP").is_none(),
+            "this machine lets nobody mount a small disk"
+        );
         println!("skipped: this machine lets nobody mount a small disk");
         return;
     }
@@ -68,6 +71,7 @@ fn small_disks(one: &Path, two: &Path, of: &mut Command) -> Command {
 
 /// Bytes of unfinished files in a folder, as the node itself sees it.
 fn kept(node: &Node, folder: &Path) -> u64 {
-    let folder = Path::new("/proc").join(node.pid().to_string()).join("root").join(folder.strip_prefix("/").unwrap());
+    let folder =
+        Path::new("/proc").join(node.pid().to_string()).join("root").join(folder.strip_prefix("/").unwrap());
     std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
 }

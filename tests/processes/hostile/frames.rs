@@ -11,7 +11,9 @@ use nearmesh_common::{
         home::{MAX_CRL_BYTES, RequestId, ToChild, ToHome},
         mesh::{MAX_HOPS, MAX_STORED, MAX_SUMMARY_ENTRIES, Mesh, QueryId, SummaryVersion},
         query::{Filter, Hit, MAX_QUERY_BYTES, MAX_RESULTS, Query, Source, Subject},
-        stream::{ByteRange, InviteReply, Offer, OfferDecline, OfferReply, RangesReply, RangesRequest, Unavailable},
+        stream::{
+            ByteRange, InviteReply, Offer, OfferDecline, OfferReply, RangesReply, RangesRequest, Unavailable,
+        },
     },
 };
 use rand::{Rng, SeedableRng};
@@ -143,11 +145,14 @@ fn one_member_cannot_take_all_the_invitations_there_are() {
 fn garbage_from_newcomers_does_not_keep_an_honest_one_out() {
     let scene = Scene::new();
     let config = enrol_client_config(scene.mallory.member.membership.trust()).unwrap();
-    let request = |csr: &[u8]| EnrolRequest { csr: csr.into(), secret: Box::default(), user: "eve".parse().unwrap() };
+    let request =
+        |csr: &[u8]| EnrolRequest { csr: csr.into(), secret: Box::default(), user: "eve".parse().unwrap() };
     let whole = frame(&request(&[7; 300]));
     let bad: [&[u8]; 6] = [&[], &FOUR_GIB, &whole[..3], &whole[..100], &[2, 0, 0, 0, 9, 9], &[0, 0, 0, 0]];
     scene.mallory.run(async {
-        let dial = || scene.mallory.endpoint.dial_enrol(address_of(&scene.alice), id_of(&scene.alice), config.clone());
+        let dial = || {
+            scene.mallory.endpoint.dial_enrol(address_of(&scene.alice), id_of(&scene.alice), config.clone())
+        };
         // More of them than there are places: each must be given back when it has come to nothing.
         for bytes in bad.iter().cycle().take(60) {
             let connection = dial().await.expect("a newcomer finds a place");
@@ -178,7 +183,12 @@ fn newcomers_who_say_nothing_lose_their_places() {
         let mut silent = Vec::new();
         for _ in 0..32 {
             let endpoint = &scene.mallory.endpoint;
-            silent.push(endpoint.dial_enrol(address_of(&scene.alice), id_of(&scene.alice), config.clone()).await.unwrap());
+            silent.push(
+                endpoint
+                    .dial_enrol(address_of(&scene.alice), id_of(&scene.alice), config.clone())
+                    .await
+                    .unwrap(),
+            );
         }
         silent
     });
@@ -202,7 +212,11 @@ fn out_of_bounds(mallory: &Rogue) -> Vec<LinkMessage> {
         kind: Kind::Audio,
         tags: Some(Tags { title: title.into(), ..Tags::default() }),
     };
-    let words = |text: String, limit| Query { subject: Subject::Words(text.into()), filter: Filter::default(), limit };
+    let words = |text: String, limit| Query {
+        subject: Subject::Words(text.into()),
+        filter: Filter::default(),
+        limit,
+    };
     let long = words("a".repeat(MAX_QUERY_BYTES + 1), 1);
     let query = QueryId { origin: mallory.id(), number: 1 };
     let asked = |query_: Query, hops| mesh(Mesh::Query { id: query, query: query_, hops, deadline_ms: 1000 });
@@ -236,7 +250,12 @@ fn out_of_bounds(mallory: &Rogue) -> Vec<LinkMessage> {
         LinkMessage::ToChild(ToChild::Supernodes(vec![mallory.seal(&mallory.record()); 201])),
         mesh(Mesh::Members(vec![mallory.seal(&mallory.record()); 201])),
         mesh(Mesh::Store(vec![presence; MAX_STORED + 1])),
-        mesh(Mesh::SummaryPart { version, first: true, last: true, entries: vec![1; MAX_SUMMARY_ENTRIES + 1] }),
+        mesh(Mesh::SummaryPart {
+            version,
+            first: true,
+            last: true,
+            entries: vec![1; MAX_SUMMARY_ENTRIES + 1],
+        }),
         mesh(Mesh::SummaryChange { from: version, added: vec![1; MAX_SUMMARY_ENTRIES], removed: vec![1] }),
         mesh(Mesh::Answer { id: query, hits: vec![hit(1, 17)], more: false }),
         asked(long, 1),

@@ -17,7 +17,16 @@ const GIFT: &[u8] = b"a present";
 #[test]
 fn a_gift_with_a_hostile_name_stays_in_the_inbox() {
     let scene = Scene::new();
-    let names = ["../../../../tmp/evil", "/etc/passwd", "..", "", ".hidden", "a\nb\u{1b}[2J", "x/../../y", "n\u{202e}txt.exe"];
+    let names = [
+        "../../../../tmp/evil",
+        "/etc/passwd",
+        "..",
+        "",
+        ".hidden",
+        "a\nb\u{1b}[2J",
+        "x/../../y",
+        "n\u{202e}txt.exe",
+    ];
     scene.mallory.run(async {
         let connection = scene.mallory.connect(&scene.alice).await;
         let size = GIFT.len() as u64;
@@ -27,7 +36,10 @@ fn a_gift_with_a_hostile_name_stays_in_the_inbox() {
             let mut replies = offer(&connection, name, size, GIFT).await;
             match last(&mut replies).await {
                 OfferReply::Stored { name: stored } => {
-                    assert!(scene.alice.profile.join("inbox").join(&*stored).is_file(), "{name:?} as {stored:?}");
+                    assert!(
+                        scene.alice.profile.join("inbox").join(&*stored).is_file(),
+                        "{name:?} as {stored:?}"
+                    );
                 }
                 other => panic!("{name:?}: {other:?}"),
             }

@@ -20,8 +20,10 @@ use super::Scene;
 
 const SIZE: u64 = 300_000;
 
+type Lie = fn(&RangesRequest) -> Vec<u8>;
+
 /// What mallory answers, and what that is called.
-const LIES: [(&str, fn(&RangesRequest) -> Vec<u8>); 8] = [
+const LIES: [(&str, Lie); 8] = [
     ("it sent wrong bytes", |request| with_noise(request, SIZE, SIZE as usize)),
     ("it ended in the middle", |request| with_noise(request, SIZE, 10)),
     ("it claims a wrong size", |_| content(0)),
@@ -29,7 +31,9 @@ const LIES: [(&str, fn(&RangesRequest) -> Vec<u8>); 8] = [
     ("it claims a wrong size", |_| content(u64::MAX)),
     ("it sent wrong bytes", |request| with_noise(request, 16 << 40, SIZE as usize)),
     ("it does not keep to the protocol", |_| vec![0xff; 5000]),
-    ("it does not keep to the protocol", |_| frame(&RangesReply::Content { size: SIZE, available: backwards() })),
+    ("it does not keep to the protocol", |_| {
+        frame(&RangesReply::Content { size: SIZE, available: backwards() })
+    }),
 ];
 
 #[test]
@@ -39,14 +43,16 @@ fn a_liar_alone_is_named_and_nothing_of_it_is_kept() {
     let hashes: Vec<ContentHash> = contents.iter().map(|content| hash_of(content)).collect();
     let (_link, liar) = lie_about(&scene, &hashes, "Zzpromise");
     for ((said, _), hash) in LIES.iter().zip(&hashes) {
-        let folder = scene.bob.home.join(hash.short().to_string());
+        let folder = scene.bob.home.join(hash.short());
         let output = folder.to_str().unwrap();
         let mut get = scene.bob.command(&["get", &hash.to_string(), "--output", output]);
         let mut get = get.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let (id, _) = eventually(&format!("{said}: the liar is named"), || {
             let all = scene.bob.json(&["downloads"]);
-            let ours = all.as_array().unwrap().iter().find(|download| download["hash"] == hash.to_string())?;
-            let named = ours["error"].as_str().is_some_and(|error| error.contains(said) && error.contains(&liar));
+            let ours =
+                all.as_array().unwrap().iter().find(|download| download["hash"] == hash.to_string())?;
+            let named =
+                ours["error"].as_str().is_some_and(|error| error.contains(said) && error.contains(&liar));
             (named && ours["received"] == 0).then(|| ours["id"].to_string())
         });
         scene.bob.ok(&["downloads", "--cancel", id.trim_matches('"')]);
@@ -73,7 +79,7 @@ fn beside_a_liar_an_honest_source_is_enough() {
         (both.count() == LIES.len()).then_some(())
     });
     for (content, hash) in contents.iter().zip(&hashes) {
-        let folder = scene.bob.home.join(hash.short().to_string());
+        let folder = scene.bob.home.join(hash.short());
         scene.bob.ok(&["get", &hash.to_string(), "--output", folder.to_str().unwrap()]);
         let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert_eq!(files.len(), 1, "{files:?}");
@@ -105,7 +111,8 @@ fn lie_about(scene: &Scene, hashes: &[ContentHash], name: &str) -> (Link, String
         let upto = changes.len() as u64;
         let after = JournalMark { epoch: 1, revision: 0 };
         link.say(&LinkMessage::ToHome(ToHome::Publish { after, upto, changes })).await;
-        link.hear(|message| matches!(message, LinkMessage::ToChild(ToChild::Published(_))).then_some(())).await;
+        link.hear(|message| matches!(message, LinkMessage::ToChild(ToChild::Published(_))).then_some(()))
+            .await;
         link
     });
     (link, mallory.id().short().to_string())

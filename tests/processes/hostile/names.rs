@@ -16,10 +16,7 @@ use nearmesh_common::{
         stream::{ByteRange, RangesReply, RangesRequest},
     },
 };
-use tests::{
-    process::eventually,
-    rogue::Link,
-};
+use tests::{process::eventually, rogue::Link};
 
 use super::Scene;
 
@@ -34,7 +31,8 @@ fn a_hostile_name_is_harmless_on_the_screen_and_stays_inside_the_folder() {
     let contents: Vec<Vec<u8>> = (0..names.len()).map(|n| format!("{BAIT} {n}").into_bytes()).collect();
     let served = contents.clone();
     scene.mallory.serve(move |request| serve(&served, &request));
-    let entries = names.iter().zip(&contents).enumerate().map(|(number, (name, content))| entry(number, name, content));
+    let entries =
+        names.iter().zip(&contents).enumerate().map(|(number, (name, content))| entry(number, name, content));
     let changes: Vec<Change> = entries.map(Change::Add).collect();
     let link = scene.mallory.run(async {
         let mut link = scene.mallory.attached(&scene.alice).await;
@@ -106,13 +104,18 @@ fn a_million_changes_cost_no_more_than_what_a_child_may_register() {
         }
         assert_eq!(revision, 1_000_000);
         scene.alice_has_not_grown(before, 64);
-        // A million files, of which half a million are taken.
+        // A million files, of which a hundred thousand are taken.
         for round in 0..1000usize {
-            let more = |n: usize| Change::Add(entry(2 + round * 1000 + n, &format!("zz{}", round * 1000 + n), &[2]));
+            let more = |n: usize| {
+                Change::Add(entry(2 + round * 1000 + n, &format!("zz{:06}", round * 1000 + n), &[2]))
+            };
             let held = publish(&mut link, revision, (0..1000).map(more).collect()).await;
             revision = held.revision;
         }
-        scene.alice_has_not_grown(before, 300);
+        scene.alice_has_not_grown(before, 100);
+        let found = |words: &str| scene.bob.json_lines(&["search", words]).len();
+        assert_eq!(found("zz099000"), 1, "a hundred thousand are taken");
+        assert_eq!(found("zz101000"), 0, "and no more");
         scene.honest_people_go_on();
     });
     scene.honest_people_go_on();
@@ -179,7 +182,13 @@ fn hostile_names() -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
-    names.extend([long("n"), long("€"), long("../"), long("\u{1b}[1m"), format!("{}.txt", long("\u{10348}"))]);
+    names.extend([
+        long("n"),
+        long("€"),
+        long("../"),
+        long("\u{1b}[1m"),
+        format!("{}.txt", long("\u{10348}")),
+    ]);
     names.retain(|name| name.len() <= MAX_NAME_BYTES);
     names
 }
@@ -201,7 +210,12 @@ async fn publish(link: &mut Link, after: u64, changes: Vec<Change>) -> JournalMa
     publish_upto(link, (EPOCH, after), upto, changes).await
 }
 
-async fn publish_upto(link: &mut Link, (epoch, revision): (u64, u64), upto: u64, changes: Vec<Change>) -> JournalMark {
+async fn publish_upto(
+    link: &mut Link,
+    (epoch, revision): (u64, u64),
+    upto: u64,
+    changes: Vec<Change>,
+) -> JournalMark {
     let after = JournalMark { epoch, revision };
     link.say(&LinkMessage::ToHome(ToHome::Publish { after, upto, changes })).await;
     link.hear(|message| match message {
@@ -213,9 +227,11 @@ async fn publish_upto(link: &mut Link, (epoch, revision): (u64, u64), upto: u64,
 
 /// Content of at most one chunk group is its own proof.
 fn serve(contents: &[Vec<u8>], request: &RangesRequest) -> Vec<u8> {
-    let content = contents.iter().find(|content| blake3::hash(content).as_bytes() == &request.hash.0).unwrap();
+    let content =
+        contents.iter().find(|content| blake3::hash(content).as_bytes() == &request.hash.0).unwrap();
     let size = content.len() as u64;
-    let mut answer = frame(&RangesReply::Content { size, available: vec![ByteRange { start: 0, end: size }] });
+    let mut answer =
+        frame(&RangesReply::Content { size, available: vec![ByteRange { start: 0, end: size }] });
     if !request.ranges.is_empty() {
         answer.extend_from_slice(content);
     }

@@ -52,7 +52,9 @@ fn a_forged_expired_or_replayed_presence_makes_nobody_a_child() {
         }
         again.say(&LinkMessage::ToHome(ToHome::Detach(stolen))).await;
         again.say(&LinkMessage::ToHome(ToHome::ListSupernodes)).await;
-        again.hear(|message| matches!(message, LinkMessage::ToChild(ToChild::Supernodes(_))).then_some(())).await;
+        again
+            .hear(|message| matches!(message, LinkMessage::ToChild(ToChild::Supernodes(_))).then_some(()))
+            .await;
     });
     scene.honest_people_go_on();
 }
@@ -81,7 +83,8 @@ fn a_supernode_that_speaks_for_another_is_thrown_out_or_ignored() {
         link.say(&LinkMessage::Mesh(Mesh::Members(records.into()))).await;
         settled(&mut link).await;
     });
-    let known: Vec<_> = scene.alice.json(&["supernodes"]).to_string().matches("node_id").map(str::to_owned).collect();
+    let known: Vec<_> =
+        scene.alice.json(&["supernodes"]).to_string().matches("node_id").map(str::to_owned).collect();
     assert!(known.len() <= 2, "alice knows herself and mallory: {}", scene.alice.json(&["supernodes"]));
     scene.honest_people_go_on();
 }
@@ -92,7 +95,8 @@ fn lies_in_the_directory_do_not_move_anybody() {
     let mallory = &scene.mallory;
     let (_elsewhere, eve) = member_of_another_net();
     let lies: Vec<_> = lies(&scene, &eve).into_iter().map(|(_, presence)| presence).collect();
-    let told: Vec<_> = lies.iter().cloned().map(|presence| DirectoryEntry { presence, online: true }).collect();
+    let told: Vec<_> =
+        lies.iter().cloned().map(|presence| DirectoryEntry { presence, online: true }).collect();
     let link = mallory.run(async {
         let mut link = mallory.meshed(&scene.alice).await;
         link.say(&LinkMessage::Mesh(Mesh::Store(lies))).await;
@@ -102,7 +106,8 @@ fn lies_in_the_directory_do_not_move_anybody() {
         }
         for number in 0..100 {
             let id = QueryId { origin: id_of(&scene.alice), number };
-            link.say(&LinkMessage::Mesh(Mesh::Answer { id, hits: vec![lie(&scene)], more: number % 2 == 0 })).await;
+            link.say(&LinkMessage::Mesh(Mesh::Answer { id, hits: vec![lie(&scene)], more: number % 2 == 0 }))
+                .await;
             link.say(&LinkMessage::Mesh(Mesh::Held { number, nodes: told.clone() })).await;
         }
         settled(&mut link).await;
@@ -118,7 +123,8 @@ fn lies_in_the_directory_do_not_move_anybody() {
 fn lies(scene: &Scene, eve: &Rogue) -> Vec<(&'static str, Signed<Presence>)> {
     let mallory = &scene.mallory;
     let home = id_of(&scene.alice);
-    let (mut expired, mut early, mut crowded) = (mallory.presence(home), mallory.presence(home), mallory.presence(home));
+    let (mut expired, mut early, mut crowded) =
+        (mallory.presence(home), mallory.presence(home), mallory.presence(home));
     (expired.sequence, expired.expires) = (ago(LIFETIME * 2), ago(LIFETIME));
     early.sequence = wall().after(Duration::from_secs(3600));
     crowded.addresses = vec![mallory.endpoint.local_addr(); 17];
