@@ -35,7 +35,7 @@ use super::{
 use crate::{
     control::api::{ApiError, Download, DownloadEvent, DownloadId, Events, GetRequest, State, Wanted},
     transfer::{
-        Progress,
+        Blamed, Progress,
         fetch::{self, Connector, DownloadRequest, FetchError},
     },
 };
@@ -336,6 +336,9 @@ impl Node {
             }
         })?;
         info!(path = %finished.path.display(), fetched = finished.fetched_bytes, resumed = finished.resumed_bytes, "downloaded");
+        for Blamed { node, fault } in &finished.blamed {
+            warn!(download = %id, source = %node, "a source was given up: {fault}");
+        }
         self.downloads.update(id, |download| {
             let received = finished.fetched_bytes + finished.resumed_bytes;
             download.state = State::Done;

@@ -22,8 +22,8 @@ use crate::index::{Catalogue, ChildId, Match};
 
 /// How long the files of a child whose link broke are kept (guess: a router restarts in a minute).
 pub(super) const GRACE: Duration = Duration::from_secs(60);
-/// Files of one child (guess: a fiftieth of the index goal of 5 million, a large collection).
-pub(super) const MAX_FILES_PER_CHILD: usize = 100_000;
+/// Files of one child (guess: what a node lets its user share).
+pub(super) const MAX_FILES_PER_CHILD: usize = 250_000;
 /// Registrations that wait for their child at the same time (guess: thrice the usual capacity).
 const MAX_AWAY: usize = 1000;
 /// How often files of dropped children are cleared away, and how many: 1 ms of work each time, at 2 us.

@@ -20,8 +20,10 @@ use super::Scene;
 
 const SIZE: u64 = 300_000;
 
+type Lie = fn(&RangesRequest) -> Vec<u8>;
+
 /// What mallory answers, and what that is called.
-const LIES: [(&str, fn(&RangesRequest) -> Vec<u8>); 8] = [
+const LIES: [(&str, Lie); 8] = [
     ("it sent wrong bytes", |request| with_noise(request, SIZE, SIZE as usize)),
     ("it ended in the middle", |request| with_noise(request, SIZE, 10)),
     ("it claims a wrong size", |_| content(0)),
@@ -41,7 +43,7 @@ fn a_liar_alone_is_named_and_nothing_of_it_is_kept() {
     let hashes: Vec<ContentHash> = contents.iter().map(|content| hash_of(content)).collect();
     let (_link, liar) = lie_about(&scene, &hashes, "Zzpromise");
     for ((said, _), hash) in LIES.iter().zip(&hashes) {
-        let folder = scene.bob.home.join(hash.short().to_string());
+        let folder = scene.bob.home.join(hash.short());
         let output = folder.to_str().unwrap();
         let mut get = scene.bob.command(&["get", &hash.to_string(), "--output", output]);
         let mut get = get.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -77,7 +79,7 @@ fn beside_a_liar_an_honest_source_is_enough() {
         (both.count() == LIES.len()).then_some(())
     });
     for (content, hash) in contents.iter().zip(&hashes) {
-        let folder = scene.bob.home.join(hash.short().to_string());
+        let folder = scene.bob.home.join(hash.short());
         scene.bob.ok(&["get", &hash.to_string(), "--output", folder.to_str().unwrap()]);
         let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert_eq!(files.len(), 1, "{files:?}");

@@ -104,14 +104,18 @@ fn a_million_changes_cost_no_more_than_what_a_child_may_register() {
         }
         assert_eq!(revision, 1_000_000);
         scene.alice_has_not_grown(before, 64);
-        // A million files, of which half a million are taken.
+        // A million files, of which a hundred thousand are taken.
         for round in 0..1000usize {
-            let more =
-                |n: usize| Change::Add(entry(2 + round * 1000 + n, &format!("zz{}", round * 1000 + n), &[2]));
+            let more = |n: usize| {
+                Change::Add(entry(2 + round * 1000 + n, &format!("zz{:06}", round * 1000 + n), &[2]))
+            };
             let held = publish(&mut link, revision, (0..1000).map(more).collect()).await;
             revision = held.revision;
         }
-        scene.alice_has_not_grown(before, 300);
+        scene.alice_has_not_grown(before, 100);
+        let found = |words: &str| scene.bob.json_lines(&["search", words]).len();
+        assert_eq!(found("zz099000"), 1, "a hundred thousand are taken");
+        assert_eq!(found("zz101000"), 0, "and no more");
         scene.honest_people_go_on();
     });
     scene.honest_people_go_on();
