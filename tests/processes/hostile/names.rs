@@ -104,7 +104,7 @@ fn a_million_changes_cost_no_more_than_what_a_child_may_register() {
         }
         assert_eq!(revision, 1_000_000);
         scene.alice_has_not_grown(before, 64);
-        // A million files, of which a hundred thousand are taken.
+        // A million files, of which a quarter are taken.
         for round in 0..1000usize {
             let more = |n: usize| {
                 Change::Add(entry(2 + round * 1000 + n, &format!("zz{:06}", round * 1000 + n), &[2]))
