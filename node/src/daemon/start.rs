@@ -185,7 +185,7 @@ async fn start(
         overlay: overlay.clone(),
         share_events,
         shares: Arc::new(shares),
-        uploads: UploadSlots::default(),
+        uploads: UploadSlots::new(settings.upload_slots as usize),
         downloads,
         gifts: Gifts::new(settings.inbox.clone()),
         last_results: Arc::default(),

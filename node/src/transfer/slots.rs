@@ -13,8 +13,12 @@ pub const MAX_UPLOAD_STREAMS: usize = 64;
 pub const MAX_UPLOAD_STREAMS_PER_PEER: usize = 16;
 
 /// Who is being served. Clones share the slots.
-#[derive(Clone, Debug, Default)]
-pub struct UploadSlots(Arc<Mutex<BTreeMap<NodeId, usize>>>);
+#[derive(Clone, Debug)]
+pub struct UploadSlots {
+    /// Peers served at once.
+    peers: usize,
+    streams: Arc<Mutex<BTreeMap<NodeId, usize>>>,
+}
 
 /// One stream's right to be served, given back when dropped.
 #[derive(Debug)]
@@ -23,12 +27,27 @@ pub struct UploadSlot {
     peer: NodeId,
 }
 
+impl Default for UploadSlots {
+    fn default() -> Self {
+        Self::new(MAX_UPLOAD_STREAMS)
+    }
+}
+
 impl UploadSlots {
+    /// For so many peers at once; the others wait for their turn.
+    pub fn new(peers: usize) -> Self {
+        Self { peers, streams: Arc::default() }
+    }
+
     /// A slot for one stream of this peer, or `None`: it should ask later.
     pub fn take(&self, peer: NodeId) -> Option<UploadSlot> {
         let mut taken = self.lock();
         let of_peer = taken.get(&peer).copied().unwrap_or(0);
-        if of_peer >= MAX_UPLOAD_STREAMS_PER_PEER || taken.values().sum::<usize>() >= MAX_UPLOAD_STREAMS {
+        let too_many_peers = of_peer == 0 && taken.len() >= self.peers;
+        if too_many_peers
+            || of_peer >= MAX_UPLOAD_STREAMS_PER_PEER
+            || taken.values().sum::<usize>() >= MAX_UPLOAD_STREAMS
+        {
             return None;
         }
         taken.insert(peer, of_peer + 1);
@@ -36,7 +55,7 @@ impl UploadSlots {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -66,6 +85,17 @@ mod tests {
         assert!(slots.take(node(2)).is_some(), "bob is served");
         drop(alice);
         assert!(slots.lock().is_empty());
+    }
+
+    #[test]
+    fn no_more_peers_are_served_at_once_than_the_user_said() {
+        let slots = UploadSlots::new(2);
+        let (alice, bob) = (slots.take(node(1)), slots.take(node(2)));
+        assert!(alice.is_some() && bob.is_some());
+        assert!(slots.take(node(3)).is_none(), "carol waits for her turn");
+        assert!(slots.take(node(1)).is_some(), "alice may have a second stream");
+        drop(bob);
+        assert!(slots.take(node(3)).is_some(), "carol's turn has come");
     }
 
     #[test]
