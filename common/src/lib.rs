@@ -8,6 +8,7 @@ pub mod frame;
 pub mod id;
 pub mod identity;
 pub mod name;
+pub mod nat;
 pub mod presence;
 pub mod signed;
 pub mod supernode_record;

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::{
     NodeId, UnixMillis,
+    nat::Reach,
     signed::{Content, Verified},
 };
 
@@ -38,6 +39,10 @@ pub struct Presence {
     pub addresses: Vec<SocketAddr>,
     /// The supernode it is attached to.
     pub home: NodeId,
+    /// Whether and how others can reach it, as it measured.
+    pub reach: Reach,
+    /// Whether it relays for others.
+    pub relays: bool,
     /// False in the last record of a node that leaves on purpose.
     pub online: bool,
 }
@@ -60,7 +65,7 @@ pub enum PresenceError {
 }
 
 impl Content for Presence {
-    const CONTEXT: &'static str = "nearmesh presence 1";
+    const CONTEXT: &'static str = "nearmesh presence 2";
 }
 
 impl Verified<Presence> {

@@ -7,7 +7,10 @@
 //! A connection carries streams. The opener's first frame is an [`Open`], which says what the stream is for:
 //! - [`Open::Link`]: the one long-lived stream between a node and its home, or between two supernodes. Both
 //!   sides send [`LinkMessage`] frames until the link ends. The protocol machines speak only here.
+//! - [`Open::Relay`]: a reservation at a relay, for as long as the stream lives (see [`relay`]).
 //! - [`Open::Ranges`], [`Open::Offer`], [`Open::Ping`], [`Open::Invite`]: one question each.
+//!
+//! Nodes that cannot dial each other speak through their homes first (see [`signal`]).
 //!
 //! Each frame has a limit (see [`crate::frame`]); each list and text in it has one too, named beside its type and
 //! checked by [`LinkMessage::within_bounds`].
@@ -17,6 +20,8 @@ pub mod file;
 pub mod home;
 pub mod mesh;
 pub mod query;
+pub mod relay;
+pub mod signal;
 pub mod stream;
 
 use std::net::SocketAddr;
@@ -28,7 +33,7 @@ pub use stream::Open;
 use crate::NodeId;
 
 /// Between members. The number changes whenever any message in this module does.
-pub const ALPN: &[u8] = b"nearmesh/1";
+pub const ALPN: &[u8] = b"nearmesh/2";
 /// Between a newcomer and the authority.
 pub const ENROL_ALPN: &[u8] = b"nearmesh-enrol/1";
 

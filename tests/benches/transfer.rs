@@ -201,6 +201,8 @@ async fn file_to_file(
         user: "bob".parse().expect("a name"),
         node: NodeId([1; 32]),
         addresses: [dialer.address].into(),
+        home: NodeId([1; 32]),
+        reach: nearmesh_common::nat::Reach::Reachable,
     };
     let mut request = DownloadRequest::new(hash, "file.bin", directory.to_owned(), vec![source]);
     request.size = Some(settings.size);

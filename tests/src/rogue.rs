@@ -138,6 +138,8 @@ impl Rogue {
             expires: now.after(LIFETIME),
             addresses: vec![self.endpoint.local_addr()],
             home,
+            reach: nearmesh_common::nat::Reach::default(),
+            relays: false,
             online: true,
         }
     }

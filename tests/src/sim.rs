@@ -373,6 +373,8 @@ mod tests {
             user: not_bob.user.clone(),
             node: not_bob.node,
             addresses: [not_bob.place.address].into(),
+            home: not_bob.node,
+            reach: nearmesh_common::nat::Reach::default(),
         };
         let hit = Hit {
             name: "julia.mp3".into(),

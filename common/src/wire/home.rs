@@ -8,15 +8,19 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    NodeAddress,
     file::{Change, JournalMark, MAX_BATCH},
     query::{Hit, MAX_HITS_PER_MESSAGE, Query, SearchSummary},
+    signal::Signal,
 };
-use crate::{UserName, presence::Presence, signed::Signed, supernode_record::SupernodeRecord};
+use crate::{NodeId, UserName, presence::Presence, signed::Signed, supernode_record::SupernodeRecord};
 
 /// Most supernodes in one list (Skype's host cache and FastTrack's list: 200).
 pub const MAX_SUPERNODE_LIST: usize = 200;
 /// Most nodes of one user in an answer (guess: a person's machines).
 pub const MAX_NODES_PER_USER: usize = 32;
+/// Most relays in one list (guess: several times the three candidates of a pair).
+pub const MAX_RELAY_LIST: usize = 16;
 /// Largest revocation list, in bytes: about 10,000 revoked certificates.
 pub const MAX_CRL_BYTES: usize = 512 * 1024;
 
@@ -68,8 +72,40 @@ pub enum ToHome {
     },
     /// Which supernodes do you know?
     ListSupernodes,
+    /// Bring this to a node whose home is `home`.
+    Signal {
+        /// The home of the node that it is for.
+        home: NodeId,
+        /// The message; `from` is this child.
+        signal: Box<Signal>,
+    },
+    /// Which nodes near you relay?
+    ListRelays,
+    /// Have somebody send a packet to the address from which this link comes (see [`DialBack`]).
+    DialBack(DialBack),
     /// A revocation list newer than the one you showed.
     Crl(Box<[u8]>),
+}
+
+/// A request for one UDP packet to the asker, sent by somebody to whom its NAT is not open.
+///
+/// The packet goes to the address from which the asker's link comes and nowhere else: nobody can have one sent to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DialBack {
+    /// Comes back in the packet, so that it is known.
+    pub token: [u8; 16],
+    /// Who is to send it.
+    pub by: DialBackBy,
+}
+
+/// Who sends the packet of a [`DialBack`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DialBackBy {
+    /// The asked supernode, from a port that the asker has not sent to: passes if filtering is address-dependent or open.
+    OtherPort,
+    /// Another supernode, from a port that the asker has not sent to: passes if filtering is endpoint-independent, unless
+    /// the asker has sent to that supernode too.
+    OtherNode,
 }
 
 /// From a supernode to its child.
@@ -113,6 +149,10 @@ pub enum ToChild {
     },
     /// Supernodes I know, myself included, at most [`MAX_SUPERNODE_LIST`].
     Supernodes(Vec<Signed<SupernodeRecord>>),
+    /// From another node, by way of its home.
+    Signal(Box<Signal>),
+    /// Nodes that relay, nearest to me first, at most [`MAX_RELAY_LIST`].
+    Relays(Vec<NodeAddress>),
     /// The newest revocation list.
     Crl(Box<[u8]>),
     /// A question was over its bounds or rate.
@@ -162,6 +202,7 @@ impl ToHome {
                 changes.len() <= MAX_BATCH && changes.iter().all(Change::within_bounds)
             }
             Self::Search { query, .. } => query.within_bounds(),
+            Self::Signal { signal, .. } => signal.within_bounds(),
             Self::Crl(der) => der.len() <= MAX_CRL_BYTES,
             _ => true,
         }
@@ -176,6 +217,8 @@ impl ToChild {
                 hits.len() <= MAX_HITS_PER_MESSAGE && hits.iter().all(Hit::within_bounds)
             }
             Self::Found { nodes, .. } => nodes.len() <= MAX_NODES_PER_USER,
+            Self::Signal(signal) => signal.within_bounds(),
+            Self::Relays(list) => list.len() <= MAX_RELAY_LIST,
             Self::Crl(der) => der.len() <= MAX_CRL_BYTES,
             _ => true,
         }

@@ -4,11 +4,14 @@
 //! up to date: membership records as they change, its summary as changes, presences to the holders that
 //! placement names. Queries are asked by the asker's home alone and answered once.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
     home::{DirectoryEntry, MAX_CRL_BYTES, MAX_NODES_PER_USER, MAX_SUPERNODE_LIST},
     query::{Hit, MAX_HITS_PER_MESSAGE, Query},
+    signal::Signal,
 };
 use crate::{NodeId, UserName, presence::Presence, signed::Signed, supernode_record::SupernodeRecord};
 
@@ -119,6 +122,15 @@ pub enum Mesh {
         /// The entries.
         nodes: Vec<DirectoryEntry>,
     },
+    /// For a child of yours, from a child of mine.
+    Signal(Box<Signal>),
+    /// Send the packet of this [`DialBack`](super::home::DialBack) to a child of mine.
+    DialBack {
+        /// Where its link comes from, as I see it.
+        to: SocketAddr,
+        /// Comes back in the packet.
+        token: [u8; 16],
+    },
     /// The newest revocation list.
     Crl(Box<[u8]>),
 }
@@ -135,6 +147,7 @@ impl Mesh {
             }
             Self::Store(presences) => presences.len() <= MAX_STORED,
             Self::Held { nodes, .. } => nodes.len() <= MAX_NODES_PER_USER,
+            Self::Signal(signal) => signal.within_bounds(),
             Self::Crl(der) => der.len() <= MAX_CRL_BYTES,
             _ => true,
         }

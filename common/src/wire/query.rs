@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::file::{Kind, MAX_NAME_BYTES};
-use crate::{ContentHash, NodeId, UserName, presence::MAX_ADDRESSES};
+use crate::{ContentHash, NodeId, UserName, nat::Reach, presence::MAX_ADDRESSES};
 
 /// Most words in a query; the index drops the rest of a longer one (guess: nobody types more).
 pub const MAX_QUERY_WORDS: usize = 16;
@@ -75,6 +75,10 @@ pub struct Source {
     pub node: NodeId,
     /// Where to reach it, best first.
     pub addresses: Box<[SocketAddr]>,
+    /// Its home: through it one asks a node that cannot be dialled.
+    pub home: NodeId,
+    /// Whether and how it can be reached.
+    pub reach: Reach,
 }
 
 /// How a search went.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::file::MAX_NAME_BYTES;
+use super::{file::MAX_NAME_BYTES, relay::RelayRequest};
 use crate::ContentHash;
 
 /// Most ranges in one request: several sources and holes in a partial file, not a byte-by-byte probe.
@@ -17,6 +17,8 @@ pub enum Open {
     Ranges(RangesRequest),
     /// I have a file for you: [`OfferReply`]. The receiver fetches it with `Ranges`.
     Offer(Offer),
+    /// Forward packets between me and another (see [`super::relay`]).
+    Relay(RelayRequest),
     /// Say the same: answered with a [`Pong`].
     Ping,
     /// To the authority: a ticket for another node of the user that asks, answered with [`InviteReply`].

@@ -122,6 +122,7 @@ async fn serve_stream(
         Open::Link => node.links.accept(peer, connection.clone(), send, receive).await,
         Open::Ranges(request) => node.serve_ranges(peer.node, request, send).await,
         Open::Offer(offer) => node.receive_offer(peer, connection, offer, send).await,
+        Open::Relay(_) => return Err(BadOpening("not spoken here yet".to_owned())),
         Open::Ping => answer(&mut send, &Pong { observed: observed(connection) }).await,
         Open::Invite => {
             let reply = node.invite_for_peer(&peer.user).await;

@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use nearmesh_common::{
     NodeId,
+    nat::Reach,
     signed::Signer,
     wire::{
         query::Source,
@@ -101,6 +102,8 @@ impl Node {
             user: from.user.clone(),
             node: from.node,
             addresses: [connection.remote_address()].into(),
+            home: from.node,
+            reach: Reach::Unknown,
         };
         let size = offer.size;
         match receive_offer(connection, replies, offer, sender, &self.gifts.inbox).await {

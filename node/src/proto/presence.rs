@@ -8,6 +8,7 @@ use std::{net::SocketAddr, time::Instant};
 
 use nearmesh_common::{
     NodeId, Now, UnixMillis,
+    nat::Reach,
     presence::{LIFETIME, MAX_ADDRESSES, Presence, REFRESH},
     signed::{Keyring, Signed},
 };
@@ -60,6 +61,8 @@ impl Presences {
             expires: self.last.after(LIFETIME),
             addresses: self.addresses.clone(),
             home,
+            reach: Reach::Unknown,
+            relays: false,
             online,
         })
     }

@@ -73,6 +73,12 @@ mod tests {
             user: "u".repeat(32).parse().unwrap(),
             node: NodeId([255; 32]),
             addresses: addresses.into(),
+            home: NodeId([255; 32]),
+            reach: nearmesh_common::nat::Reach::Behind(nearmesh_common::nat::Nat {
+                port_step: Some(1),
+                hairpinning: Some(true),
+                ..nearmesh_common::nat::Nat::default()
+            }),
         };
         let hit = Hit {
             name: "n".repeat(MAX_NAME_BYTES).into(),

@@ -172,7 +172,13 @@ impl Children {
         {
             addresses.push(observed);
         }
-        Some(Source { user: presence.signer.user.clone(), node: *node, addresses: addresses.into() })
+        Some(Source {
+            user: presence.signer.user.clone(),
+            node: *node,
+            addresses: addresses.into(),
+            home: world.own(),
+            reach: presence.content.reach,
+        })
     }
 
     fn has_place(&self, room_elsewhere: bool) -> bool {

@@ -226,6 +226,8 @@ impl Net {
             expires: self.now.wall.after(LIFETIME),
             addresses: address(name).addresses,
             home: node(home),
+            reach: nearmesh_common::nat::Reach::default(),
+            relays: false,
             online: true,
         }
     }

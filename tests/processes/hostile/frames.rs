@@ -224,6 +224,8 @@ fn out_of_bounds(mallory: &Rogue) -> Vec<LinkMessage> {
         user: "mallory".parse().unwrap(),
         node: mallory.id(),
         addresses: vec![mallory.endpoint.local_addr(); addresses].into(),
+        home: mallory.id(),
+        reach: nearmesh_common::nat::Reach::default(),
     };
     let hit = |name: usize, addresses| Hit {
         name: "n".repeat(name).into(),

@@ -150,7 +150,13 @@ fn lie(scene: &Scene) -> Hit {
         hash: ContentHash([3; 32]),
         kind: Kind::Document,
         score: u16::MAX,
-        source: Source { user: "bob".parse().unwrap(), node: id_of(&scene.bob), addresses },
+        source: Source {
+            user: "bob".parse().unwrap(),
+            node: id_of(&scene.bob),
+            addresses,
+            home: scene.mallory.id(),
+            reach: nearmesh_common::nat::Reach::Reachable,
+        },
     }
 }
 

@@ -139,6 +139,8 @@ impl Peer {
             user: "bob".parse().unwrap(),
             node: self.node,
             addresses: [self.endpoint.local_addr().unwrap()].into(),
+            home: self.node,
+            reach: nearmesh_common::nat::Reach::Reachable,
         }
     }
 
@@ -157,7 +159,13 @@ impl Peer {
                 Open::Offer(offer) => {
                     let (me, connection) = (self.clone(), connection.clone());
                     let inbox = Inbox::new(self.path("inbox"));
-                    let from = Source { user: "alice".parse().unwrap(), node: peer, addresses: [].into() };
+                    let from = Source {
+                        user: "alice".parse().unwrap(),
+                        node: peer,
+                        addresses: [].into(),
+                        home: peer,
+                        reach: nearmesh_common::nat::Reach::Reachable,
+                    };
                     tokio::spawn(async move {
                         let _ = receive_offer(&connection, send, offer, from, &inbox).await;
                         drop(me);

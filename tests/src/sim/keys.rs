@@ -76,6 +76,8 @@ mod tests {
             expires: wall,
             addresses: Vec::new(),
             home: bob.node(),
+            reach: nearmesh_common::nat::Reach::default(),
+            relays: false,
             online: true,
         });
         assert_eq!(bob.verify(signed.clone(), wall).unwrap().signer.node, alice.node());

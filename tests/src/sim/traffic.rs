@@ -76,6 +76,9 @@ fn kind(message: &LinkMessage) -> &'static str {
             ToHome::Cancel(_) => "cancel search",
             ToHome::Lookup { .. } => "lookup",
             ToHome::ListSupernodes => "list",
+            ToHome::Signal { .. } => "signal",
+            ToHome::ListRelays => "list relays",
+            ToHome::DialBack(_) => "dial back",
             ToHome::Crl(_) => "crl",
         },
         LinkMessage::ToChild(message) => match message {
@@ -88,6 +91,8 @@ fn kind(message: &LinkMessage) -> &'static str {
             ToChild::SearchDone { .. } => "search done",
             ToChild::Found { .. } => "found",
             ToChild::Supernodes(_) => "supernodes",
+            ToChild::Signal(_) => "signal to child",
+            ToChild::Relays(_) => "relays",
             ToChild::Crl(_) => "crl",
             ToChild::Declined { .. } => "declined",
         },
@@ -104,6 +109,8 @@ fn kind(message: &LinkMessage) -> &'static str {
             Mesh::Gone { .. } => "mesh gone",
             Mesh::Find { .. } => "mesh find",
             Mesh::Held { .. } => "mesh held",
+            Mesh::Signal(_) => "mesh signal",
+            Mesh::DialBack { .. } => "mesh dial back",
             Mesh::Crl(_) => "mesh crl",
         },
     }

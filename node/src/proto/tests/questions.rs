@@ -28,7 +28,13 @@ fn hit(content: u8, source: u8, size: u64) -> Hit {
         hash: ContentHash([content; 32]),
         kind: Kind::Image,
         score: 1,
-        source: Source { user: "bob".parse().unwrap(), node: id(source), addresses: Box::default() },
+        source: Source {
+            user: "bob".parse().unwrap(),
+            node: id(source),
+            addresses: Box::default(),
+            home: id(source),
+            reach: nearmesh_common::nat::Reach::default(),
+        },
     }
 }
 
@@ -49,6 +55,8 @@ fn bobs(scene: &Scene, signer_user: &str, sequence: u64, online: bool) -> Direct
         expires: UnixMillis(sequence).after(LIFETIME),
         addresses: address(BOB).addresses,
         home: id(2),
+        reach: nearmesh_common::nat::Reach::default(),
+        relays: false,
         online,
     });
     let _ = scene;

@@ -50,6 +50,9 @@ impl Supernode {
                     self.world.tell_child(from, ToChild::Supernodes(self.membership.list()));
                 }
             }
+            ToHome::Signal { .. } | ToHome::ListRelays | ToHome::DialBack(_) => {
+                self.world.strange(&from, "not spoken here yet");
+            }
             ToHome::Crl(crl) => self.on_crl(from, crl),
         }
     }

@@ -40,6 +40,7 @@ impl Supernode {
         let world = &mut self.world;
         match message {
             Mesh::Hello { .. } | Mesh::Crl(_) => {}
+            Mesh::Signal(_) | Mesh::DialBack { .. } => self.world.strange(&from, "not spoken here yet"),
             Mesh::Members(records) => self.membership.on_members(from, records, world),
             Mesh::SummaryPart { version, first, last, entries } => {
                 self.summaries.on_part(from, version, (first, last), &entries, world);

@@ -315,6 +315,12 @@ fn what_does_not_answer_the_question_is_not_shown() {
 }
 
 fn of_another_content() -> Hit {
-    let source = Source { user: "bob".parse().unwrap(), node: node("bob"), addresses: Box::default() };
+    let source = Source {
+        user: "bob".parse().unwrap(),
+        node: node("bob"),
+        addresses: Box::default(),
+        home: node("s1"),
+        reach: nearmesh_common::nat::Reach::default(),
+    };
     Hit { name: "julia".into(), size: 1000, hash: ContentHash([9; 32]), kind: Kind::Other, score: 9, source }
 }

@@ -1,0 +1,3 @@
+//! Paths between two nodes of which neither can simply be dialled.
+
+pub mod route;
