@@ -190,7 +190,7 @@ impl Client {
             ToChild::Hits { id, hits } => self.questions.on_hits(id, hits),
             ToChild::SearchDone { id, summary } => self.questions.on_search_done(id, summary),
             ToChild::Found { id, nodes } => self.questions.on_found(id, nodes, &*self.keyring, now.wall),
-            ToChild::Declined { id, reason } => self.questions.on_declined(id, reason),
+            ToChild::Declined { id, reason } => self.questions.on_declined(id, reason, now),
             _ => {}
         }
     }
