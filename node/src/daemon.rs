@@ -21,6 +21,7 @@ mod gifts;
 mod host_cache;
 mod links;
 mod node;
+mod outbox;
 mod overlay;
 mod people;
 mod search;

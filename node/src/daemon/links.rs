@@ -15,7 +15,7 @@ use std::{
 use dashmap::{DashMap, Entry};
 use nearmesh_common::{
     NodeId,
-    frame::{MAX_LINK_FRAME, ReadFrameError, frame, read_frame, write_frame},
+    frame::{MAX_LINK_FRAME, ReadFrameError, read_frame, write_frame},
     signed::Signer,
     wire::{LinkMessage, NodeAddress, Open},
 };
@@ -26,13 +26,9 @@ use tracing::debug;
 use super::{
     connections::{CloseCode, ConnectError, Lease},
     node::Node,
+    outbox::{Outbox, Waiting, outbox},
 };
 
-/// Messages waiting to be written to one peer. A peer that is further behind than this loses its link: it can come back and
-/// resume, which costs less than memory that grows (at 100 bytes a message, 400 KiB).
-const OUTBOX: usize = 4096;
-/// Bytes written at once when several messages wait.
-const WRITE_BATCH_BYTES: usize = 64 * 1024;
 /// How long the last messages of a link that is being closed may take to arrive.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Two links younger than this crossed each other; an older one is stale.
@@ -77,7 +73,7 @@ pub enum LinkEvent {
 
 struct Link {
     id: LinkId,
-    outbox: mpsc::Sender<LinkMessage>,
+    outbox: Outbox,
     connection: quinn::Connection,
     dialled: bool,
     since: Instant,
@@ -135,14 +131,12 @@ impl Links {
     /// Sends on the link to `to`; says whether there was one.
     pub fn send(&self, to: NodeId, message: LinkMessage) -> bool {
         let Some(link) = self.table.get(&to) else { return false };
-        match link.outbox.try_send(message) {
-            Ok(()) => true,
-            Err(_) => {
-                debug!(node = %to.short(), "the peer is too far behind: its link is closed");
-                link.connection.close(CloseCode::Done.into(), b"too far behind");
-                false
-            }
+        let sent = link.outbox.put(&message);
+        if !sent {
+            debug!(node = %to.short(), "the peer is too far behind: its link is closed");
+            link.connection.close(CloseCode::Done.into(), b"too far behind");
         }
+        sent
     }
 
     /// Closes the link to `node`: at once if the peer is at fault, else after what waits for it has been written.
@@ -185,7 +179,7 @@ impl Links {
     ) {
         let node = signer.node;
         let id = LinkId(self.next.fetch_add(1, Ordering::Relaxed));
-        let (outbox, waiting) = mpsc::channel(OUTBOX);
+        let (outbox, waiting) = outbox();
         let link = Link {
             id,
             outbox,
@@ -273,17 +267,9 @@ enum LinkError {
     Broken,
 }
 
-/// Writes what waits, several messages at a time where several wait.
-async fn write_messages(mut send: quinn::SendStream, mut waiting: mpsc::Receiver<LinkMessage>) {
-    while let Some(message) = waiting.recv().await {
-        let mut bytes = frame(&message);
-        while bytes.len() < WRITE_BATCH_BYTES {
-            match waiting.try_recv() {
-                Ok(message) => bytes.extend(frame(&message)),
-                Err(_) => break,
-            }
-        }
-        if send.write_all(&bytes).await.is_err() {
+async fn write_messages(mut send: quinn::SendStream, mut waiting: Waiting) {
+    while let Some(frames) = waiting.next().await {
+        if send.write_all(&frames).await.is_err() {
             return;
         }
     }
