@@ -22,7 +22,7 @@ mod bucket;
 mod counters;
 mod deciding;
 mod desk;
-mod limits;
+pub mod limits;
 mod pair;
 
 #[cfg(test)]
