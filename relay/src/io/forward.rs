@@ -158,10 +158,19 @@ impl Forwarding {
         member: NodeId,
         request: RelayRequest,
     ) -> (EndId, mpsc::Receiver<FromRelay>) {
+        self.ask_from(self.standing(connection), member, request)
+    }
+
+    /// The same for somebody at this address.
+    pub(crate) fn ask_from(
+        &self,
+        from: Standing,
+        member: NodeId,
+        request: RelayRequest,
+    ) -> (EndId, mpsc::Receiver<FromRelay>) {
         let end = EndId(self.0.next_end.fetch_add(1, Relaxed));
         let (sender, outbox) = mpsc::channel(OUTBOX);
         self.outboxes().insert(end, sender);
-        let from = self.standing(connection);
         self.input(Input::Asked { end, member, request, from });
         (end, outbox)
     }
