@@ -53,7 +53,7 @@ pub enum FromRelay {
         /// Milliseconds until it must be renewed.
         life_ms: u32,
     },
-    /// Renewed, for so many milliseconds.
+    /// Renewed, by either end: so many milliseconds until it must be again.
     Renewed(u32),
     /// Most of its bytes are used up: renew it.
     RunningLow,

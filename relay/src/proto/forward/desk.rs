@@ -41,11 +41,14 @@ impl Forwarder {
 
     pub(super) fn on_renew(&mut self, end: EndId, now: Instant) {
         let Some(End { place: Place::Paired(id, _), .. }) = self.ends.get(&end) else { return };
-        let id = *id;
-        let pair = self.pairs.get_mut(&id).expect("a paired end has a pair");
-        if pair.renew(now) {
-            let life = pair.life_ms();
-            self.tell(end, FromRelay::Renewed(life));
+        let pair = self.pairs.get_mut(id).expect("a paired end has a pair");
+        let renewed = pair.renew(now);
+        let (left, peers) = (pair.life_left_ms(now), pair.halves().each_ref().map(|half| half.end));
+        for peer in peers {
+            // What one end asks for, both have; who asks too soon hears what is left.
+            if renewed || peer == end {
+                self.tell(peer, FromRelay::Renewed(left));
+            }
         }
     }
 

@@ -1,6 +1,9 @@
 //! Two ends that have found each other.
 
-use std::{net::SocketAddr, time::Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use nearmesh_common::wire::relay::{ChannelId, Cookie, FromRelay};
 
@@ -140,12 +143,13 @@ impl Pair {
             channel: self.half(side).channel,
             rate: self.limits.promised_rate(),
             bytes: self.limits.pair_bytes,
-            life_ms: self.life_ms(),
+            life_ms: millis(self.limits.life),
         }
     }
 
-    pub(super) fn life_ms(&self) -> u32 {
-        u32::try_from(self.limits.life.as_millis()).unwrap_or(u32::MAX)
+    /// Time until it must be renewed.
+    pub(super) fn life_left_ms(&self, now: Instant) -> u32 {
+        millis(self.expires.saturating_duration_since(now))
     }
 
     /// When it ends unless something happens.
@@ -195,6 +199,10 @@ impl Half {
         }
         proves
     }
+}
+
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 impl Question {
