@@ -5,8 +5,10 @@
 pub mod acceptor;
 pub mod counters;
 pub mod endpoint;
+pub mod forward;
 pub mod newcomer;
 pub mod probe;
+pub mod reservation;
 pub mod socket;
 pub mod tls;
 pub mod transport;

@@ -13,7 +13,7 @@ use nearmesh_common::{
         stream::{InviteReply, Pong},
     },
 };
-use nearmesh_relay::io::endpoint::Accepted;
+use nearmesh_relay::io::{endpoint::Accepted, reservation};
 use rustls::pki_types::CertificateDer;
 use tokio::time::timeout;
 use tracing::debug;
@@ -102,9 +102,9 @@ pub async fn serve_streams(node: Arc<Node>, signer: Signer, connection: quinn::C
     }
 }
 
-/// A stream that opened with something else than an [`Open`], or with nothing in time.
+/// A stream that opened with something else than an [`Open`], or with nothing in time, or went on with garbage.
 #[derive(Debug, thiserror::Error)]
-#[error("it opened with garbage or with nothing: {0}")]
+#[error("garbage, or nothing: {0}")]
 struct BadOpening(String);
 
 async fn serve_stream(
@@ -122,7 +122,11 @@ async fn serve_stream(
         Open::Link => node.links.accept(peer, connection.clone(), send, receive).await,
         Open::Ranges(request) => node.serve_ranges(peer.node, request, send).await,
         Open::Offer(offer) => node.receive_offer(peer, connection, offer, send).await,
-        Open::Relay(_) => return Err(BadOpening("not spoken here yet".to_owned())),
+        Open::Relay(request) => {
+            let forwarding = node.endpoint.forwarding();
+            let served = reservation::serve(forwarding, connection, peer.node, request, send, receive).await;
+            return served.map_err(|error| BadOpening(error.to_string()));
+        }
         Open::Ping => answer(&mut send, &Pong { observed: observed(connection) }).await,
         Open::Invite => {
             let reply = node.invite_for_peer(&peer.user).await;

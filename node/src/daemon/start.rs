@@ -53,6 +53,9 @@ use crate::{
 const HOME_PATIENCE: Duration = Duration::from_secs(5);
 /// How long leaving may take: peers notice within 5 s anyway.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long pairs that are relayed here may take to move elsewhere before this node leaves (the network promises that they need at most
+/// two seconds even when nobody warns them; guess: half of it with a warning).
+const DRAIN_TIME: Duration = Duration::from_secs(1);
 /// Link events and progress reports that wait for their readers.
 const EVENTS: usize = 1024;
 
@@ -121,6 +124,7 @@ pub async fn run(profile: Profile, options: UpOptions) -> Result<(), UpError> {
 }
 
 async fn leave(node: &Node) {
+    node.endpoint.forwarding().drain(DRAIN_TIME).await;
     let (done, left) = oneshot::channel();
     let told = async {
         if node.commands.send(Command::Leave(done)).await.is_ok() {
@@ -155,6 +159,7 @@ async fn start(
     let tls = tls_of(&membership, authority.is_some())?;
     let endpoint = bind(settings.listen, &profile, tls)?;
     let listen = endpoint.local_addr();
+    endpoint.forwarding().set_limits(settings.relay.limits());
     let downloads =
         Downloads::open(profile.directory().join("transfers")).map_err(|error| unusable(&error))?;
     let (share_events, _) = broadcast::channel(EVENTS);

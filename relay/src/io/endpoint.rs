@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use nearmesh_common::NodeId;
+use nearmesh_common::{NodeId, wire::relay::RelayRequest};
 use quinn::{ClientConfig, ConnectError, Connection, ConnectionError, EndpointConfig, TokioRuntime};
 use thiserror::Error;
 use tokio::{
@@ -19,7 +19,9 @@ pub use super::acceptor::Accepted;
 use super::{
     acceptor::{AcceptCounts, Acceptor, Current, HANDSHAKE_LIMIT, MAX_WAITING},
     counters::Counters,
+    forward::Forwarding,
     probe::{self, Probe},
+    reservation::Reservation,
     socket::SharedSocket,
     tls::{self, QuicConfigs, TlsConfigs, TlsError},
 };
@@ -78,6 +80,7 @@ struct Inner {
     accepted: Mutex<mpsc::Receiver<Accepted>>,
     accept_counts: Arc<AcceptCounts>,
     acceptor: AbortHandle,
+    forwarder: AbortHandle,
 }
 
 impl Endpoint {
@@ -105,11 +108,22 @@ impl Endpoint {
             current: current.clone(),
             counts: accept_counts.clone(),
             accepted: sender,
+            forwarding: socket.forwarding().clone(),
         };
         let acceptor = tokio::spawn(acceptor.run()).abort_handle();
+        let forwarder = tokio::spawn(socket.forwarding().clone().run()).abort_handle();
         let accepted = Mutex::new(accepted);
         Ok(Self {
-            inner: Arc::new(Inner { quinn, socket, local, current, accepted, accept_counts, acceptor }),
+            inner: Arc::new(Inner {
+                quinn,
+                socket,
+                local,
+                current,
+                accepted,
+                accept_counts,
+                acceptor,
+                forwarder,
+            }),
         })
     }
 
@@ -150,6 +164,16 @@ impl Endpoint {
             return None;
         }
         probe::probe(&self.inner.socket, addr).await
+    }
+
+    /// Asks the relay at the other end of a connection of this port for a reservation. It ends when it is dropped.
+    pub fn reserve(&self, relay: &Connection, request: RelayRequest) -> Reservation {
+        Reservation::new(relay, request, self.inner.socket.proofs())
+    }
+
+    /// What this port forwards for others: nothing, until it is given limits.
+    pub fn forwarding(&self) -> &Forwarding {
+        self.inner.socket.forwarding()
     }
 
     /// Where the port is bound: with port 0 asked for, the one that was given.
@@ -195,6 +219,7 @@ impl Endpoint {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.acceptor.abort();
+        self.forwarder.abort();
         self.quinn.close(0u32.into(), b"closing");
     }
 }

@@ -12,8 +12,10 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
+use nearmesh_common::wire::relay::{ChannelId, read_proof_request};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -22,8 +24,10 @@ use tracing::{debug, info};
 
 use super::{
     counters::{Count, Counters},
+    forward::{Forwarding, SendNow},
     now,
     probe::Probes,
+    reservation::Proofs,
 };
 use crate::proto::{
     demux::{self, Kind},
@@ -42,6 +46,8 @@ pub struct SharedSocket {
     granted: Granted,
     responder: Mutex<Responder>,
     probes: Probes,
+    forwarding: Forwarding,
+    proofs: Proofs,
     stun_unsent: Count,
     reserved: Count,
     receive_errors: Count,
@@ -71,6 +77,8 @@ impl SharedSocket {
             granted,
             responder: Mutex::new(Responder::new(rand::random())),
             probes: Probes::default(),
+            forwarding: Forwarding::new(),
+            proofs: Proofs::default(),
             stun_unsent: Count::default(),
             reserved: Count::default(),
             receive_errors: Count::default(),
@@ -80,6 +88,16 @@ impl SharedSocket {
     /// Those who wait for answers to our own STUN requests.
     pub(crate) fn probes(&self) -> &Probes {
         &self.probes
+    }
+
+    /// What is forwarded here for others.
+    pub(crate) fn forwarding(&self) -> &Forwarding {
+        &self.forwarding
+    }
+
+    /// The reservations of ours whose relays may ask for proof of our address.
+    pub(crate) fn proofs(&self) -> &Proofs {
+        &self.proofs
     }
 
     /// Sends a packet of our own now or never.
@@ -93,6 +111,7 @@ impl SharedSocket {
             stun: self.responder.lock().unwrap_or_else(PoisonError::into_inner).counters(),
             stun_unsent: self.stun_unsent.get(),
             stun_strays: self.probes.strays(),
+            forward: self.forwarding.counters(),
             reserved: self.reserved.get(),
             receive_errors: self.receive_errors.get(),
             receive_buffer: self.granted.receive as u64,
@@ -119,12 +138,29 @@ impl SharedSocket {
         }
     }
 
-    fn take(&self, kind: Kind, packet: &[u8], meta: &RecvMeta) {
+    fn take(&self, kind: Kind, packet: &mut [u8], meta: &RecvMeta, now: Instant) {
         match kind {
+            Kind::Relayed(channel) => self.take_relayed(channel, packet, meta, now),
             Kind::Stun if stun_message::is_response(packet) => self.probes.deliver(meta.addr, packet),
             Kind::Stun => self.answer(packet, meta),
             Kind::Quic | Kind::Reserved => self.reserved.up(),
         }
+    }
+
+    /// A run of packets on one channel: a relay's question to us, or for us, or for others.
+    fn take_relayed(&self, channel: ChannelId, run: &mut [u8], meta: &RecvMeta, now: Instant) {
+        let asked = read_proof_request(run);
+        if asked.is_some_and(|(channel, cookie)| self.proofs.deliver(channel, cookie)) {
+            return;
+        }
+        if !self.take_for_ourselves(channel, run, meta) {
+            self.forwarding.forward(run, (channel, meta), now, self);
+        }
+    }
+
+    /// HOOK for packets that a relay sends to us: takes the run and says true if `channel` is one on which we are a client.
+    fn take_for_ourselves(&self, _channel: ChannelId, _run: &mut [u8], _meta: &RecvMeta) -> bool {
+        false
     }
 
     fn answer(&self, packet: &[u8], meta: &RecvMeta) {
@@ -159,10 +195,11 @@ impl AsyncUdpSocket for SharedSocket {
             ready!(self.io.poll_recv_ready(cx))?;
             match self.receive(bufs, meta) {
                 Ok(count) => {
+                    let now = Instant::now();
                     for (buf, meta) in bufs.iter_mut().zip(meta.iter_mut()).take(count) {
                         let of = *meta;
                         meta.len = demux::keep_quic(&mut buf[..of.len], of.stride, |kind, packet| {
-                            self.take(kind, packet, &of);
+                            self.take(kind, packet, &of, now);
                         });
                     }
                     return Poll::Ready(Ok(count));
@@ -193,6 +230,17 @@ impl AsyncUdpSocket for SharedSocket {
 
     fn may_fragment(&self) -> bool {
         self.state.may_fragment()
+    }
+}
+
+/// Past tokio, whose idea of whether the socket takes packets is for those who wait.
+impl SendNow for SharedSocket {
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.state.try_send((&self.io).into(), transmit)
+    }
+
+    fn max_segments(&self) -> usize {
+        self.state.max_gso_segments()
     }
 }
 

@@ -4,7 +4,10 @@
 //! |---|---|
 //! | `01xxxxxx`, `11xxxxxx` | QUIC: its fixed bit is set, because greasing (RFC 9287) is off |
 //! | `00xxxxxx` with the magic cookie | STUN (RFC 8489, section 5) |
-//! | all others | reserved for relayed packets |
+//! | `1000xxxx`, longer than a channel id | relayed (`nearmesh_common::wire::relay`) |
+//! | all others | reserved |
+
+use nearmesh_common::wire::relay::ChannelId;
 
 /// What a packet is, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +16,8 @@ pub enum Kind {
     Quic,
     /// For the STUN responder, or an answer to a probe of ours.
     Stun,
+    /// Between two nodes through a relay, which may be this one.
+    Relayed(ChannelId),
     /// Nothing that is spoken here yet.
     Reserved,
 }
@@ -26,20 +31,24 @@ pub fn kind(packet: &[u8]) -> Kind {
     match packet.first() {
         Some(first) if first & QUIC_FIXED_BIT != 0 => Kind::Quic,
         Some(first) if first & STUN_ZERO_BITS == 0 && packet.get(4..8) == Some(&STUN_COOKIE) => Kind::Stun,
-        _ => Kind::Reserved,
+        _ => match ChannelId::of(packet) {
+            Some(channel) if packet.len() > ChannelId::LENGTH => Kind::Relayed(channel),
+            _ => Kind::Reserved,
+        },
     }
 }
 
-/// Leaves only the QUIC packets in a receive batch and gives all others to `take`, in order.
+/// Leaves only the QUIC packets in a receive batch and gives all others to `take`, in order: relayed packets that follow one another
+/// on the same channel together, because a relay sends them on together, and each other packet by itself.
 ///
 /// A batch is what the kernel's GRO makes: packets of `stride` bytes one after the other, the last one perhaps
 /// shorter. The answer is how many bytes at the front of `batch` are QUIC now; they form a batch of the same stride.
 /// Nothing is moved as long as all packets are QUIC.
-pub fn keep_quic(batch: &mut [u8], stride: usize, mut take: impl FnMut(Kind, &[u8])) -> usize {
+pub fn keep_quic(batch: &mut [u8], stride: usize, mut take: impl FnMut(Kind, &mut [u8])) -> usize {
     let stride = if stride == 0 { batch.len() } else { stride };
     let (mut kept, mut start) = (0, 0);
     while start < batch.len() {
-        let end = start.saturating_add(stride).min(batch.len());
+        let mut end = start.saturating_add(stride).min(batch.len());
         match kind(&batch[start..end]) {
             Kind::Quic => {
                 if kept != start {
@@ -47,11 +56,21 @@ pub fn keep_quic(batch: &mut [u8], stride: usize, mut take: impl FnMut(Kind, &[u
                 }
                 kept += end - start;
             }
-            other => take(other, &batch[start..end]),
+            Kind::Relayed(channel) => {
+                end += run(&batch[end..], stride, channel);
+                take(Kind::Relayed(channel), &mut batch[start..end]);
+            }
+            other => take(other, &mut batch[start..end]),
         }
         start = end;
     }
     kept
+}
+
+/// Bytes of the packets at the front of `batch` that are on this channel.
+fn run(batch: &[u8], stride: usize, channel: ChannelId) -> usize {
+    let packets = batch.chunks(stride);
+    packets.take_while(|packet| kind(packet) == Kind::Relayed(channel)).map(<[u8]>::len).sum()
 }
 
 #[cfg(test)]
@@ -65,8 +84,12 @@ mod tests {
         packet[0] = match kind {
             Kind::Quic => 0x40 | fill,
             Kind::Stun => 0x00,
-            Kind::Reserved => 0x80 | (fill & 0x3f),
+            Kind::Relayed(_) => 0x80,
+            Kind::Reserved => 0x90 | (fill & 0x2f),
         };
+        if let Kind::Relayed(channel) = kind {
+            packet[..8].copy_from_slice(&channel.to_bytes());
+        }
         if kind == Kind::Stun {
             packet[4..8].copy_from_slice(&STUN_COOKIE);
         }
@@ -80,7 +103,9 @@ mod tests {
         assert_eq!(kind(&packet_of(Kind::Stun, 20, 0)), Kind::Stun);
         assert_eq!(kind(&[0; 20]), Kind::Reserved, "no magic cookie");
         assert_eq!(kind(&[0x00, 0x01, 0x00]), Kind::Reserved, "too short for a cookie");
-        assert_eq!(kind(&[0x80; 20]), Kind::Reserved);
+        assert_eq!(kind(&[0x80; 20]), Kind::Relayed(ChannelId(0x8080_8080_8080_8080)));
+        assert_eq!(kind(&[0x80; 8]), Kind::Reserved, "a channel and nothing in it");
+        assert_eq!(kind(&[0x90; 20]), Kind::Reserved);
         assert_eq!(kind(&[]), Kind::Reserved);
     }
 
@@ -93,7 +118,8 @@ mod tests {
     }
 
     fn kinds() -> impl Strategy<Value = Kind> {
-        prop_oneof![Just(Kind::Quic), Just(Kind::Stun), Just(Kind::Reserved)]
+        let relayed = (1..3u64).prop_map(|bits| Kind::Relayed(ChannelId::from_random(bits << 4)));
+        prop_oneof![Just(Kind::Quic), Just(Kind::Stun), Just(Kind::Reserved), relayed]
     }
 
     proptest! {
@@ -115,7 +141,12 @@ mod tests {
             };
             let mut batch = packets.concat();
             let mut taken = Vec::new();
-            let kept = keep_quic(&mut batch, stride, |_, packet| taken.push(packet.to_vec()));
+            let kept = keep_quic(&mut batch, stride, |kind, run| {
+                let packets = run.chunks(stride);
+                assert!(packets.len() == 1 || matches!(kind, Kind::Relayed(_)), "only relayed ones come together");
+                assert!(packets.clone().all(|packet| super::kind(packet) == kind));
+                taken.extend(packets.map(<[u8]>::to_vec));
+            });
             let quic: Vec<_> = batch[..kept].chunks(stride).map(<[u8]>::to_vec).collect();
             prop_assert_eq!(quic, of(&|kind| kind == Kind::Quic));
             prop_assert_eq!(taken, of(&|kind| kind != Kind::Quic));

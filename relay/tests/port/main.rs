@@ -4,4 +4,5 @@
 
 mod net;
 mod one_port;
+mod reserving;
 mod who_comes_in;
