@@ -5,7 +5,21 @@
 //! closes relays, and sends the peer's QUIC packets by the one [`Route`] that the last [`Output::Use`] named.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod accepted;
+mod addresses;
+mod candidates;
+mod checks;
+mod choice;
+mod exchange;
+mod guess;
+mod packet;
+mod paths;
+mod punch;
+mod relays;
+mod replay;
 pub mod route;
+mod rtt;
+mod session;
 
 use std::time::Duration;
 
@@ -14,7 +28,9 @@ use nearmesh_common::{
     nat::Nat,
     wire::signal::{Candidate, End, ProbeKey, RelayOffer, SessionId, SignalBody},
 };
+pub use packet::{FIRST_BYTE, LENGTH, Tag};
 pub use route::{Route, SocketIndex};
+pub use session::Session;
 
 /// What is known of a session when it begins.
 #[derive(Clone, Debug)]
