@@ -142,6 +142,9 @@ pub enum Output {
     OpenRelay(RelayOffer),
     /// Give the reservation back. No [`Input::RelayLost`] needs to follow.
     CloseRelay(NodeId),
+    /// An answer through this relay is overdue. A relay forwards between the addresses of its two connections, so
+    /// send anything on the one to it: if our NAT has given us another address, it learns so.
+    Nudge(NodeId),
     /// Measure the round trip to a relay that the peer named, and say [`Input::RelayMeasured`].
     Measure(RelayOffer),
     /// A direct path was lost: what this side believes of itself may be wrong. Ask supernodes again and say [`Input::Local`].

@@ -226,7 +226,7 @@ mod tests {
             }
             now = alice.poll_timeout().unwrap();
         }
-        assert_eq!(calls, 7, "at 0, 0.4, 1.2, 2.8, 6, 12.4 and 20.4 s");
+        assert_eq!(calls, 8, "at 0, 0.4, 1.2, 2.8, 6, 12.4, 20.4 and 28.4 s");
         assert_eq!(alice.on_signal(SignalBody::Answer(offer(1)), now), Some(Said::Offer(offer(1))));
         assert_eq!(poll(&mut alice, now), Some(SignalBody::Heard(1)));
         assert_eq!((poll(&mut alice, now), alice.poll_timeout()), (None, None));

@@ -238,13 +238,18 @@ impl Paths {
         self.paths.get(&route)?.rtt.smoothed()
     }
 
+    /// Whether an answer is overdue.
+    pub(super) fn is_late(&self, route: Route, now: Instant) -> bool {
+        self.paths.get(&route).is_some_and(|path| path.is_late(now))
+    }
+
     /// What kind it is.
     pub(super) fn kind(&self, route: Route) -> Option<PathKind> {
         self.paths.get(&route).map(|path| path.kind)
     }
 
     /// All direct ones from sockets other than this and the main one.
-    pub(super) fn from_others(&self, kept: Option<SocketIndex>) -> Vec<Route> {
+    pub(super) fn on_other_sockets(&self, kept: Option<SocketIndex>) -> Vec<Route> {
         let other = |route: &&Route| match route {
             Route::Direct { socket, .. } => *socket != SocketIndex::MAIN && Some(*socket) != kept,
             Route::Relayed { .. } => false,
@@ -253,7 +258,7 @@ impl Paths {
     }
 
     /// Whether a route from this socket is known.
-    pub(super) fn has_from(&self, wanted: SocketIndex) -> bool {
+    pub(super) fn has_on(&self, wanted: SocketIndex) -> bool {
         let from = |route: &Route| matches!(route, Route::Direct { socket, .. } if *socket == wanted);
         self.paths.keys().any(from)
     }

@@ -64,8 +64,8 @@ mod tests {
         let mut replay = Replay::new();
         assert!(replay.is_new(0));
         assert!(replay.is_new(WINDOW + 9));
-        assert!(replay.is_new(9), "the oldest that is still known");
-        assert!(!replay.is_new(8));
+        assert!(replay.is_new(10), "the oldest that is still known");
+        assert!(!replay.is_new(9));
         assert!(!replay.is_new(u32::MAX), "its successor could never be counted");
         assert!(replay.is_new(u32::MAX - 1));
     }

@@ -108,7 +108,7 @@ impl Session {
                 guess::Act::Open(count) => self.outputs.push_back(Output::OpenSockets(count)),
                 guess::Act::Ping { route, ttl } => self.send_check(route, ttl, now),
                 guess::Act::Keep(kept) => {
-                    for route in self.paths.from_others(kept) {
+                    for route in self.paths.on_other_sockets(kept) {
                         self.lose(route, Why::Silent);
                     }
                     self.outputs.push_back(Output::KeepSocket(kept));
@@ -209,6 +209,11 @@ impl Session {
         let pace = self.pace();
         self.paths.drop_unneeded(pace, now);
         for route in self.paths.due(pace, now) {
+            if let Some(relay) = self.relays.node_of(route)
+                && self.paths.is_late(route, now)
+            {
+                self.outputs.push_back(Output::Nudge(relay));
+            }
             self.send_ping(route, now);
         }
     }
@@ -260,7 +265,7 @@ impl Session {
 
     fn step_guess(&mut self, now: Instant) {
         if let Some(kept) = self.guess.kept()
-            && !self.paths.has_from(kept)
+            && !self.paths.has_on(kept)
         {
             let act = self.guess.on_lost(kept);
             self.act_on_guess(act, now);
