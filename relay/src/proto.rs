@@ -3,6 +3,7 @@
 
 pub mod admission;
 pub mod demux;
+pub mod forward;
 pub mod framing;
 pub mod path;
 pub mod rate;

@@ -14,6 +14,7 @@ use tracing::debug;
 
 use super::{
     counters::{Count, Counters},
+    forward::Forwarding,
     paths::peer::Peer,
     socket::SharedSocket,
     tls::{ENROL_MARKER, QuicConfigs},
@@ -54,6 +55,7 @@ pub(crate) struct Acceptor {
     pub(crate) current: Current,
     pub(crate) counts: Arc<AcceptCounts>,
     pub(crate) accepted: mpsc::Sender<Accepted>,
+    pub(crate) forwarding: Forwarding,
 }
 
 #[derive(Clone)]
@@ -107,7 +109,8 @@ impl Acceptor {
             }
             Admission::Begin => match incoming.accept_with(config) {
                 Ok(connecting) => {
-                    tasks.spawn(handshake(connecting, face, self.counts.clone(), self.accepted.clone()));
+                    let (counts, accepted) = (self.counts.clone(), self.accepted.clone());
+                    tasks.spawn(handshake(connecting, face, counts, accepted, self.forwarding.clone()));
                 }
                 Err(error) => {
                     debug!(%error, "a first packet was not accepted");
@@ -123,6 +126,7 @@ async fn handshake(
     face: Face,
     counts: Arc<AcceptCounts>,
     accepted: mpsc::Sender<Accepted>,
+    forwarding: Forwarding,
 ) {
     let from = connecting.remote_address();
     let connection = match timeout(HANDSHAKE_LIMIT, connecting).await {
@@ -147,6 +151,7 @@ async fn handshake(
                 peer.adopt(connection.clone());
             }
             counts.accepted.up();
+            forwarding.proved().insert(&connection, from);
             // Nobody is there to take it: the endpoint is being dropped, and the connection with it.
             let _ = accepted.send(Accepted::Member(connection)).await;
         }

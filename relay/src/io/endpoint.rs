@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use nearmesh_common::{NodeId, wire::signal::SessionId};
+use nearmesh_common::{
+    NodeId,
+    wire::{relay::RelayRequest, signal::SessionId},
+};
 use quinn::{ClientConfig, ConnectError, Connection, ConnectionError, EndpointConfig, TokioRuntime};
 use thiserror::Error;
 use tokio::{
@@ -19,8 +22,10 @@ pub use super::acceptor::Accepted;
 use super::{
     acceptor::{AcceptCounts, Acceptor, Current, HANDSHAKE_LIMIT, MAX_WAITING},
     counters::Counters,
+    forward::Forwarding,
     peer_path::{PathNews, PeerPath, PeerPathError},
     probe::{self, Probe},
+    reservation::Reservation,
     socket::SharedSocket,
     tls::{self, QuicConfigs, TlsConfigs, TlsError},
 };
@@ -83,6 +88,7 @@ struct Inner {
     accepted: Mutex<mpsc::Receiver<Accepted>>,
     accept_counts: Arc<AcceptCounts>,
     acceptor: AbortHandle,
+    forwarder: AbortHandle,
 }
 
 impl Endpoint {
@@ -111,11 +117,22 @@ impl Endpoint {
             current: current.clone(),
             counts: accept_counts.clone(),
             accepted: sender,
+            forwarding: socket.forwarding().clone(),
         };
         let acceptor = tokio::spawn(acceptor.run()).abort_handle();
+        let forwarder = tokio::spawn(socket.forwarding().clone().run()).abort_handle();
         let accepted = Mutex::new(accepted);
         Ok(Self {
-            inner: Arc::new(Inner { quinn, socket, local, current, accepted, accept_counts, acceptor }),
+            inner: Arc::new(Inner {
+                quinn,
+                socket,
+                local,
+                current,
+                accepted,
+                accept_counts,
+                acceptor,
+                forwarder,
+            }),
         })
     }
 
@@ -199,6 +216,16 @@ impl Endpoint {
         }
     }
 
+    /// Asks the relay at the other end of a connection of this port for a reservation. It ends when it is dropped.
+    pub fn reserve(&self, relay: &Connection, request: RelayRequest) -> Reservation {
+        Reservation::new(relay, request, self.inner.socket.proofs())
+    }
+
+    /// What this port forwards for others: nothing, until it is given limits.
+    pub fn forwarding(&self) -> &Forwarding {
+        self.inner.socket.forwarding()
+    }
+
     /// Where the port is bound: with port 0 asked for, the one that was given.
     pub fn local_addr(&self) -> SocketAddr {
         self.inner.local
@@ -242,6 +269,7 @@ impl Endpoint {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.acceptor.abort();
+        self.forwarder.abort();
         self.quinn.close(0u32.into(), b"closing");
     }
 }

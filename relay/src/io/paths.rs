@@ -21,7 +21,10 @@ use std::{
     },
 };
 
-use nearmesh_common::{NodeId, wire::relay::ChannelId};
+use nearmesh_common::{
+    NodeId,
+    wire::relay::{ChannelId, read_proof_request},
+};
 use quinn_udp::RecvMeta;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -34,7 +37,6 @@ use self::{
 use super::counters::{Count, Counters};
 use crate::proto::{
     demux::{self, Kind},
-    framing,
     path::{
         route::{Route, SocketIndex},
         tag::SessionTag,
@@ -173,18 +175,23 @@ impl Paths {
         }
     }
 
-    /// Believes QUIC packets that come by `route` to be the peer's.
-    pub(crate) fn accept(&self, peer: &Arc<Peer>, route: Route) {
+    /// Believes QUIC packets that come by `route` to be the peer's. What another peer has, it only loses to a route that
+    /// is proven.
+    pub(crate) fn accept(&self, peer: &Arc<Peer>, route: Route, proven: bool) {
         if let Route::Relayed { relay, channel } = route {
             self.listen(peer, relay, channel);
         }
         let mut table = self.write();
         match route {
-            Route::Direct { socket, to } if table.routes_of(peer) < MAX_ROUTES => {
-                let accepted = Accepted { peer: peer.clone(), heard: LastHeard::default() };
-                table.direct.insert((socket, host(to)), accepted);
+            Route::Direct { socket, to } => {
+                let key = (socket, host(to));
+                let keep =
+                    table.direct.get(&key).is_some_and(|known| !proven || known.peer.addr == peer.addr);
+                if !keep && table.routes_of(peer) < MAX_ROUTES {
+                    let accepted = Accepted { peer: peer.clone(), heard: LastHeard::default() };
+                    table.direct.insert(key, accepted);
+                }
             }
-            Route::Direct { .. } => {}
             Route::Relayed { relay, channel } => {
                 if let Some(known) = table.channels.get_mut(&(host(relay), channel))
                     && known.peer.addr == peer.addr
@@ -215,14 +222,14 @@ impl Paths {
     }
 
     /// Gives each packet of a receive batch to whom it belongs; what is left in `buf` and `meta` is for quinn. `take` gets
-    /// what is neither QUIC nor about routes; `pass_on` gets relayed packets that are not ours.
+    /// what is neither QUIC nor about routes; `pass_on` gets relayed packets that are not ours, in runs of one channel.
     pub(crate) fn sort(
         &self,
         socket: SocketIndex,
         buf: &mut [u8],
         meta: &mut RecvMeta,
         take: impl FnMut(Kind, &[u8]),
-        pass_on: impl FnMut(&mut [u8]),
+        pass_on: impl FnMut(ChannelId, &mut [u8]),
     ) {
         let batch = &mut buf[..meta.len];
         if VirtualAddr::is_virtual(meta.addr) {
@@ -247,7 +254,7 @@ impl Paths {
         batch: &mut [u8],
         meta: &RecvMeta,
         mut take: impl FnMut(Kind, &[u8]),
-        pass_on: impl FnMut(&mut [u8]),
+        pass_on: impl FnMut(ChannelId, &mut [u8]),
     ) -> Sorted<SocketAddr> {
         let table = self.read();
         let plain = table.direct.get(&(socket, host(meta.addr)));
@@ -260,19 +267,19 @@ impl Paths {
                 let source = plain.map_or(meta.addr, |accepted| accepted.peer.addr.addr());
                 Verdict::Keep { source, skip: 0 }
             }
-            Kind::Relayed => {
-                let Some(id) = framing::channel_of(packet) else {
-                    self.counts.strays.up();
-                    return Verdict::Drop;
-                };
+            Kind::Relayed(id) => {
                 let channel = match last_channel {
                     Some((known, channel)) if known == id => channel,
                     _ => table.channels.get(&(host(meta.addr), id)),
                 };
                 last_channel = Some((id, channel));
                 match channel {
+                    Some(_) if read_proof_request(packet).is_some() => {
+                        take(Kind::Relayed(id), packet);
+                        Verdict::Drop
+                    }
                     Some(channel) => self.on_ours(channel, id, packet, meta),
-                    None => Verdict::PassOn,
+                    None => Verdict::PassOn(id),
                 }
             }
             Kind::PathProbe => {
@@ -294,7 +301,7 @@ impl Paths {
         id: ChannelId,
         packet: &[u8],
         meta: &RecvMeta,
-    ) -> Verdict<SocketAddr> {
+    ) -> Verdict<SocketAddr, ChannelId> {
         let payload = &packet[ChannelId::LENGTH..];
         let route = Route::Relayed { relay: meta.addr, channel: id };
         match demux::kind(payload) {
@@ -350,7 +357,7 @@ impl Paths {
         let mut meta =
             RecvMeta { addr: from, len: packet.len(), stride: packet.len(), ..RecvMeta::default() };
         let stray = |_: Kind, _: &[u8]| self.counts.strays.up();
-        self.sort(socket, &mut packet, &mut meta, stray, |_| self.counts.strays.up());
+        self.sort(socket, &mut packet, &mut meta, stray, |_, _| self.counts.strays.up());
         if meta.len == 0 {
             return;
         }

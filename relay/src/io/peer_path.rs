@@ -62,9 +62,12 @@ impl PeerPath {
         self.inner.socket.paths().listen(self.peer(), relay, channel);
     }
 
-    /// Takes QUIC packets that come by `route` for the peer's. At most [`MAX_ROUTES`]; beyond that, nothing happens.
-    pub fn accept(&self, route: Route) {
-        self.inner.socket.paths().accept(self.peer(), route);
+    /// Takes QUIC packets that come by `route` for the peer's. At most [`MAX_ROUTES`]; beyond that, nothing happens. A route that
+    /// another peer has is only taken from it when it is `proven`: the peer answered there, it did not just seem to send from there.
+    ///
+    /// Plain connections with the same address get no packets meanwhile: there should be none.
+    pub fn accept(&self, route: Route, proven: bool) {
+        self.inner.socket.paths().accept(self.peer(), route, proven);
     }
 
     /// No longer does so, nor listens for probes, if it is a channel.

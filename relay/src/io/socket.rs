@@ -18,8 +18,10 @@ use std::{
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
+use nearmesh_common::wire::relay::{ChannelId, read_proof_request};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use quinn_udp::{RecvMeta, Transmit};
 use tokio::net::UdpSocket;
@@ -28,10 +30,12 @@ use tracing::debug;
 pub use super::port::SOCKET_BUFFER;
 use super::{
     counters::{Count, Counters},
+    forward::{Forwarding, SendNow},
     now,
     paths::Paths,
     port::{Granted, Port},
     probe::Probes,
+    reservation::Proofs,
 };
 use crate::proto::{
     demux::Kind,
@@ -47,6 +51,8 @@ pub struct SharedSocket {
     granted: Granted,
     responder: Mutex<Responder>,
     probes: Probes,
+    forwarding: Forwarding,
+    proofs: Proofs,
     paths: Arc<Paths>,
     /// Which socket is asked first for packets, where there are several.
     turn: AtomicUsize,
@@ -68,6 +74,8 @@ impl SharedSocket {
             granted,
             responder: Mutex::new(Responder::new(rand::random())),
             probes: Probes::default(),
+            forwarding: Forwarding::new(),
+            proofs: Proofs::default(),
             paths: Arc::new(Paths::new(local)),
             turn: AtomicUsize::default(),
             full: Mutex::default(),
@@ -80,6 +88,16 @@ impl SharedSocket {
     /// Those who wait for answers to our own STUN requests.
     pub(crate) fn probes(&self) -> &Probes {
         &self.probes
+    }
+
+    /// What is forwarded here for others.
+    pub(crate) fn forwarding(&self) -> &Forwarding {
+        &self.forwarding
+    }
+
+    /// The reservations of ours whose relays may ask for proof of our address.
+    pub(crate) fn proofs(&self) -> &Proofs {
+        &self.proofs
     }
 
     /// Peers whose path changes.
@@ -98,6 +116,7 @@ impl SharedSocket {
             stun: self.responder.lock().unwrap_or_else(PoisonError::into_inner).counters(),
             stun_unsent: self.stun_unsent.get(),
             stun_strays: self.probes.strays(),
+            forward: self.forwarding.counters(),
             reserved: self.reserved.get(),
             receive_errors: self.receive_errors.get(),
             receive_buffer: self.granted.receive as u64,
@@ -122,14 +141,22 @@ impl SharedSocket {
         match kind {
             Kind::Stun if stun_message::is_response(packet) => self.probes.deliver(meta.addr, packet),
             Kind::Stun if socket == SocketIndex::MAIN => self.answer(packet, meta),
+            Kind::Relayed(_) if self.is_proof_request(packet) => {}
             _ => self.reserved.up(),
         }
     }
 
-    /// HOOK for forwarding: relayed packets on channels that are not ours, one after the other as they were received, each
-    /// of `meta.stride` bytes but perhaps the last one. They may be changed in place; nobody looks at them afterwards.
-    fn pass_on(&self, packets: &mut [u8], meta: &RecvMeta) {
-        packets.chunks(meta.stride.max(1)).for_each(|_| self.reserved.up());
+    /// A run of packets on a channel that is not ours: to be forwarded, or a relay asks for proof before we know the channel.
+    fn pass_on(&self, channel: ChannelId, run: &mut [u8], meta: &RecvMeta) {
+        if !self.is_proof_request(run) {
+            self.forwarding.forward(run, (channel, meta), Instant::now(), self);
+        }
+    }
+
+    /// Whether a relay of ours asks us something, which is then on its way to the reservation.
+    fn is_proof_request(&self, packet: &[u8]) -> bool {
+        let asked = read_proof_request(packet);
+        asked.is_some_and(|(channel, cookie)| self.proofs.deliver(channel, cookie))
     }
 
     fn answer(&self, packet: &[u8], meta: &RecvMeta) {
@@ -180,7 +207,7 @@ impl SharedSocket {
                 for (buf, meta) in bufs.iter_mut().zip(metas).take(count) {
                     let of = *meta;
                     let take = |kind: Kind, packet: &[u8]| self.take(socket, kind, packet, &of);
-                    let pass_on = |packets: &mut [u8]| self.pass_on(packets, &of);
+                    let pass_on = |channel, run: &mut [u8]| self.pass_on(channel, run, &of);
                     self.paths.sort(socket, buf, meta, take, pass_on);
                 }
                 Poll::Ready(Ok(count))
@@ -246,6 +273,17 @@ impl AsyncUdpSocket for SharedSocket {
 
     fn may_fragment(&self) -> bool {
         self.main.state().may_fragment()
+    }
+}
+
+/// Past tokio, whose idea of whether the socket takes packets is for those who wait.
+impl SendNow for SharedSocket {
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.main.send_now(transmit)
+    }
+
+    fn max_segments(&self) -> usize {
+        self.main.state().max_gso_segments()
     }
 }
 

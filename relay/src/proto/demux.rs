@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `01xxxxxx`, `11xxxxxx` | QUIC: its fixed bit is set, because greasing (RFC 9287) is off |
 //! | `00xxxxxx` with the magic cookie | STUN (RFC 8489, section 5) |
-//! | `1000xxxx` | relayed: a channel id, then a QUIC packet or a path probe |
+//! | `1000xxxx`, longer than a channel id | relayed (`nearmesh_common::wire::relay`) |
 //! | `1001xxxx` | a path probe: after the first byte the tag of its session |
 //! | all others | reserved |
+
+use nearmesh_common::wire::relay::ChannelId;
 
 /// What a packet is, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +17,8 @@ pub enum Kind {
     Quic,
     /// For the STUN responder, or an answer to a probe of ours.
     Stun,
-    /// Sent through a relay; for us, or for us to pass on.
-    Relayed,
+    /// Between two nodes through a relay, which may be this one.
+    Relayed(ChannelId),
     /// For the machine that looks for paths to one peer.
     PathProbe,
     /// Nothing that is spoken here yet.
@@ -26,7 +28,6 @@ pub enum Kind {
 const QUIC_FIXED_BIT: u8 = 0x40;
 const STUN_ZERO_BITS: u8 = 0xc0;
 const FIRST_FOUR: u8 = 0xf0;
-const RELAYED: u8 = 0x80;
 const PATH_PROBE: u8 = 0x90;
 const STUN_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 
@@ -43,10 +44,12 @@ pub fn is_quic_alone(batch: &[u8], stride: usize) -> bool {
 pub fn kind(packet: &[u8]) -> Kind {
     match packet.first() {
         Some(first) if first & QUIC_FIXED_BIT != 0 => Kind::Quic,
-        Some(first) if first & FIRST_FOUR == RELAYED => Kind::Relayed,
         Some(first) if first & FIRST_FOUR == PATH_PROBE => Kind::PathProbe,
         Some(first) if first & STUN_ZERO_BITS == 0 && packet.get(4..8) == Some(&STUN_COOKIE) => Kind::Stun,
-        _ => Kind::Reserved,
+        _ => match ChannelId::of(packet) {
+            Some(channel) if packet.len() > ChannelId::LENGTH => Kind::Relayed(channel),
+            _ => Kind::Reserved,
+        },
     }
 }
 
@@ -67,7 +70,8 @@ mod tests {
         assert_eq!(kind(&stun()), Kind::Stun);
         assert_eq!(kind(&[0; 20]), Kind::Reserved, "no magic cookie");
         assert_eq!(kind(&[0x00, 0x01, 0x00]), Kind::Reserved, "too short for a cookie");
-        assert_eq!(kind(&[0x8f; 20]), Kind::Relayed);
+        assert_eq!(kind(&[0x8f; 20]), Kind::Relayed(ChannelId(0x8f8f_8f8f_8f8f_8f8f)));
+        assert_eq!(kind(&[0x8f; 8]), Kind::Reserved, "a channel and nothing in it");
         assert_eq!(kind(&[0x90; 20]), Kind::PathProbe);
         assert_eq!(kind(&[0xb0; 20]), Kind::Reserved);
         assert_eq!(kind(&[]), Kind::Reserved);

@@ -2,26 +2,15 @@
 
 use nearmesh_common::wire::relay::ChannelId;
 
-use super::demux::{self, Kind};
-
 /// Bytes of UDP payload that one send call may carry: 65,535 less an IPv4 and a UDP header.
 pub const MAX_SEND: usize = 65_507;
-
-/// The channel that a relayed packet names; `None` if it is none, or carries nothing.
-pub fn channel_of(packet: &[u8]) -> Option<ChannelId> {
-    if demux::kind(packet) != Kind::Relayed || packet.len() <= ChannelId::LENGTH {
-        return None;
-    }
-    let id = packet.first_chunk::<{ ChannelId::LENGTH }>()?;
-    Some(ChannelId(u64::from_be_bytes(*id)))
-}
 
 /// Puts `channel` before each packet of a batch: `contents` are packets of `segment` bytes one after the other, the last one
 /// perhaps shorter. What was in `framed` is replaced.
 pub fn frame(contents: &[u8], segment: usize, channel: ChannelId, framed: &mut Vec<u8>) {
     framed.clear();
     for packet in contents.chunks(segment.max(1)) {
-        framed.extend_from_slice(&channel.0.to_be_bytes());
+        framed.extend_from_slice(&channel.to_bytes());
         framed.extend_from_slice(packet);
     }
 }
@@ -36,17 +25,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn a_packet_with_nothing_after_its_channel_has_none() {
-        let id = ChannelId::from_random(u64::MAX);
-        let mut packet = id.0.to_be_bytes().to_vec();
-        assert_eq!(channel_of(&packet), None);
-        packet.push(0x41);
-        assert_eq!(channel_of(&packet), Some(id));
-        packet[0] = 0x41;
-        assert_eq!(channel_of(&packet), None, "it is QUIC");
-    }
 
     #[test]
     fn a_send_call_stays_below_the_largest_udp_payload() {
@@ -68,7 +46,7 @@ mod tests {
             let mut framed = vec![7; 5];
             frame(&contents, segment, channel, &mut framed);
             let packets: Vec<_> = framed.chunks(segment + ChannelId::LENGTH).collect();
-            prop_assert!(packets.iter().all(|packet| channel_of(packet) == Some(channel)));
+            prop_assert!(packets.iter().all(|packet| ChannelId::of(packet) == Some(channel)));
             let stripped: Vec<u8> = packets.iter().flat_map(|packet| packet[ChannelId::LENGTH..].to_vec()).collect();
             prop_assert_eq!(stripped, contents);
         }

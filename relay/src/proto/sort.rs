@@ -6,7 +6,7 @@
 
 /// What is to become of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict<S> {
+pub enum Verdict<S, K> {
     /// It is for quinn, without its first `skip` bytes, as coming from `source`.
     Keep {
         /// Whose packet it is.
@@ -14,8 +14,8 @@ pub enum Verdict<S> {
         /// Bytes before it that quinn must not see.
         skip: usize,
     },
-    /// It is to be passed on to somebody else.
-    PassOn,
+    /// It is to be passed on to somebody else, together with its neighbours of the same kind.
+    PassOn(K),
     /// It has been dealt with, or is nothing.
     Drop,
 }
@@ -41,34 +41,36 @@ pub struct Sorted<S> {
 }
 
 /// Sorts `batch`, packets of `stride` bytes with the last one perhaps shorter. `judge` sees each packet once, in order;
-/// `pass_on` gets runs of neighbouring packets, as long as possible, before anything is moved over them.
-pub fn sort<S: Copy + Eq>(
+/// `pass_on` gets runs of neighbouring packets of one kind, as long as possible, before anything is moved over them.
+pub fn sort<S: Copy + Eq, K: Copy + Eq>(
     batch: &mut [u8],
     stride: usize,
-    mut judge: impl FnMut(&[u8]) -> Verdict<S>,
-    mut pass_on: impl FnMut(&mut [u8]),
+    mut judge: impl FnMut(&[u8]) -> Verdict<S, K>,
+    mut pass_on: impl FnMut(K, &mut [u8]),
 ) -> Sorted<S> {
     let stride = if stride == 0 { batch.len() } else { stride };
     let mut sorted = Sorted { first: None, others: Vec::new() };
-    let (mut start, mut run) = (0, None);
+    let mut start = 0;
+    let mut run: Option<(K, usize)> = None;
     while start < batch.len() {
         let end = start.saturating_add(stride).min(batch.len());
         let verdict = judge(&batch[start..end]);
-        if verdict == Verdict::PassOn {
-            run.get_or_insert(start);
-        } else if let Some(from) = run.take() {
-            pass_on(&mut batch[from..start]);
+        let kind = if let Verdict::PassOn(kind) = verdict { Some(kind) } else { None };
+        if let Some((running, from)) = run.take_if(|(running, _)| kind != Some(*running)) {
+            pass_on(running, &mut batch[from..start]);
         }
-        match verdict {
-            Verdict::Keep { source, skip } if start + skip < end => {
-                sorted.keep(batch, start + skip..end, source, stride - skip);
-            }
-            Verdict::Keep { .. } | Verdict::PassOn | Verdict::Drop => {}
+        if let Some(kind) = kind {
+            run.get_or_insert((kind, start));
+        }
+        if let Verdict::Keep { source, skip } = verdict
+            && start + skip < end
+        {
+            sorted.keep(batch, start + skip..end, source, stride - skip);
         }
         start = end;
     }
-    if let Some(from) = run {
-        pass_on(&mut batch[from..]);
+    if let Some((kind, from)) = run {
+        pass_on(kind, &mut batch[from..]);
     }
     sorted
 }
