@@ -11,11 +11,7 @@
 pub mod io;
 pub mod proto;
 
-pub use proto::path::{
-    route::{Route, SocketIndex},
-    tag::SessionTag,
-    virtual_addr::VirtualAddr,
-};
+pub use proto::path::virtual_addr::VirtualAddr;
 
 pub use io::{
     counters::Counters,

@@ -29,7 +29,7 @@ use super::{
     socket::SharedSocket,
     tls::{self, QuicConfigs, TlsConfigs, TlsError},
 };
-use crate::proto::path::{route::Route, virtual_addr::VirtualAddr};
+use crate::proto::path::{Route, Tag, virtual_addr::VirtualAddr};
 
 /// Why the port could not be opened.
 #[derive(Debug, Error)]
@@ -182,7 +182,7 @@ impl Endpoint {
         node: NodeId,
         session: SessionId,
     ) -> Result<(PeerPath, mpsc::Receiver<PathNews>), PeerPathError> {
-        let (peer, news) = self.inner.socket.paths().add(node, session.into())?;
+        let (peer, news) = self.inner.socket.paths().add(node, Tag::of(&session))?;
         Ok((PeerPath::new(peer, self.inner.socket.clone()), news))
     }
 

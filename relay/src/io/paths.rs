@@ -38,8 +38,7 @@ use super::counters::{Count, Counters};
 use crate::proto::{
     demux::{self, Kind},
     path::{
-        route::{Route, SocketIndex},
-        tag::SessionTag,
+        Route, SocketIndex, Tag,
         virtual_addr::{Version, VirtualAddr},
     },
     sort::{self, Sorted, Verdict},
@@ -49,8 +48,6 @@ use crate::proto::{
 pub const MAX_PEERS: usize = 1024;
 /// Most accepted routes and channels of one peer: those that ten candidates on each side make, and some relays (guess).
 pub const MAX_ROUTES: usize = 128;
-/// Bytes of the largest path probe; larger ones are dropped (guess: a probe carries a handful of fields).
-pub const MAX_PROBE: usize = 512;
 
 /// Why a peer cannot be given a virtual address.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -88,7 +85,7 @@ pub(crate) struct PathCounts {
 struct Table {
     next: u64,
     peers: HashMap<SocketAddr, Arc<Peer>>,
-    tags: HashMap<SessionTag, Arc<Peer>>,
+    tags: HashMap<Tag, Arc<Peer>>,
     direct: HashMap<(SocketIndex, Host), Accepted>,
     channels: HashMap<(Host, ChannelId), Channel>,
 }
@@ -130,7 +127,7 @@ impl Paths {
     pub(crate) fn add(
         &self,
         node: NodeId,
-        tag: SessionTag,
+        tag: Tag,
     ) -> Result<(Arc<Peer>, mpsc::Receiver<PathNews>), PeerPathError> {
         let mut table = self.write();
         if table.peers.len() >= MAX_PEERS {
@@ -193,16 +190,14 @@ impl Paths {
                 }
             }
             Route::Relayed { relay, channel } => {
-                if let Some(known) = table.channels.get_mut(&(host(relay), channel))
-                    && known.peer.addr == peer.addr
-                {
+                if let Some(known) = table.channel_of(peer, relay, channel) {
                     known.accepted = true;
                 }
             }
         }
     }
 
-    /// Believes nothing any more that comes by `route`.
+    /// Believes no QUIC packets any more that come by `route`.
     pub(crate) fn forget(&self, peer: &Peer, route: Route) {
         let mut table = self.write();
         match route {
@@ -213,11 +208,18 @@ impl Paths {
                 }
             }
             Route::Relayed { relay, channel } => {
-                let key = (host(relay), channel);
-                if table.channels.get(&key).is_some_and(|channel| channel.peer.addr == peer.addr) {
-                    table.channels.remove(&key);
+                if let Some(known) = table.channel_of(peer, relay, channel) {
+                    known.accepted = false;
                 }
             }
+        }
+    }
+
+    /// Knows nothing of a channel any more.
+    pub(crate) fn close_channel(&self, peer: &Peer, relay: SocketAddr, channel: ChannelId) {
+        let mut table = self.write();
+        if table.channel_of(peer, relay, channel).is_some() {
+            table.channels.remove(&(host(relay), channel));
         }
     }
 
@@ -309,8 +311,8 @@ impl Paths {
                 channel.peer.on_received(route, &channel.heard, payload.len());
                 Verdict::Keep { source: channel.peer.addr.addr(), skip: ChannelId::LENGTH }
             }
-            Kind::PathProbe if SessionTag::of_probe(payload) == Some(channel.peer.tag) => {
-                self.deliver(&channel.peer, route, payload);
+            Kind::PathProbe if Tag::in_packet(payload) == Some(channel.peer.tag) => {
+                Self::deliver(&channel.peer, route, payload);
                 Verdict::Drop
             }
             _ => {
@@ -321,18 +323,14 @@ impl Paths {
     }
 
     fn on_probe(&self, table: &Table, route: Route, probe: &[u8]) {
-        match SessionTag::of_probe(probe).and_then(|tag| table.tags.get(&tag)) {
-            Some(peer) => self.deliver(peer, route, probe),
+        match Tag::in_packet(probe).and_then(|tag| table.tags.get(&tag)) {
+            Some(peer) => Self::deliver(peer, route, probe),
             None => self.counts.strays.up(),
         }
     }
 
-    fn deliver(&self, peer: &Peer, route: Route, probe: &[u8]) {
-        if probe.len() <= MAX_PROBE {
-            peer.say(PathNews::Probe { route, packet: probe.to_vec() });
-        } else {
-            self.counts.strays.up();
-        }
+    fn deliver(peer: &Peer, route: Route, probe: &[u8]) {
+        peer.say(PathNews::Probe { route, packet: probe.to_vec() });
     }
 
     fn put_sorted(&self, sorted: Sorted<SocketAddr>, meta: &mut RecvMeta) {
@@ -409,6 +407,11 @@ impl Table {
                 return addr;
             }
         }
+    }
+
+    fn channel_of(&mut self, peer: &Peer, relay: SocketAddr, channel: ChannelId) -> Option<&mut Channel> {
+        let known = self.channels.get_mut(&(host(relay), channel))?;
+        (known.peer.addr == peer.addr).then_some(known)
     }
 
     fn routes_of(&self, peer: &Peer) -> usize {

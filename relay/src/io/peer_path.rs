@@ -7,16 +7,12 @@ use quinn::Connection;
 use tokio::sync::watch;
 
 pub use super::paths::{
-    MAX_PEERS, MAX_PROBE, MAX_ROUTES, PeerPathError,
+    MAX_PEERS, MAX_ROUTES, PeerPathError,
     extra::{MAX_EXTRA, MAX_GUESSING},
     peer::{BUSY_FADE, HEARD_INTERVAL, MAX_NEWS, PathNews},
 };
 use super::{paths::peer::Peer, socket::SharedSocket};
-use crate::proto::path::{
-    route::{Route, SocketIndex},
-    tag::SessionTag,
-    virtual_addr::VirtualAddr,
-};
+use crate::proto::path::{Route, SocketIndex, Tag, virtual_addr::VirtualAddr};
 
 /// A peer with a virtual address. Clones are the same peer; with the last one its routes and sockets are gone,
 /// and its connections are cut off.
@@ -48,7 +44,7 @@ impl PeerPath {
     }
 
     /// Which path probes are about this peer.
-    pub fn tag(&self) -> SessionTag {
+    pub fn tag(&self) -> Tag {
         self.peer().tag
     }
 
@@ -57,7 +53,7 @@ impl PeerPath {
         self.peer().addr
     }
 
-    /// Listens for path probes on a channel that a relay has opened for this peer.
+    /// Listens for path probes on a channel that a relay has opened for this peer. It counts as a route.
     pub fn open_channel(&self, relay: SocketAddr, channel: ChannelId) {
         self.inner.socket.paths().listen(self.peer(), relay, channel);
     }
@@ -70,7 +66,12 @@ impl PeerPath {
         self.inner.socket.paths().accept(self.peer(), route, proven);
     }
 
-    /// No longer does so, nor listens for probes, if it is a channel.
+    /// Knows nothing of that channel any more.
+    pub fn close_channel(&self, relay: SocketAddr, channel: ChannelId) {
+        self.inner.socket.paths().close_channel(self.peer(), relay, channel);
+    }
+
+    /// No longer does so. On a channel that is open, probes are still listened for.
     pub fn forget(&self, route: Route) {
         self.inner.socket.paths().forget(self.peer(), route);
     }

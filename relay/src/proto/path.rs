@@ -5,8 +5,21 @@
 //! closes relays, and sends the peer's QUIC packets by the one [`Route`] that the last [`Output::Use`] named.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod accepted;
+mod addresses;
+mod candidates;
+mod checks;
+mod choice;
+mod exchange;
+mod guess;
+mod packet;
+mod paths;
+mod punch;
+mod relays;
+mod replay;
 pub mod route;
-pub mod tag;
+mod rtt;
+mod session;
 pub mod virtual_addr;
 
 use std::time::Duration;
@@ -16,7 +29,9 @@ use nearmesh_common::{
     nat::Nat,
     wire::signal::{Candidate, End, ProbeKey, RelayOffer, SessionId, SignalBody},
 };
+pub use packet::{FIRST_BYTE, LENGTH, Tag};
 pub use route::{Route, SocketIndex};
+pub use session::Session;
 
 /// What is known of a session when it begins.
 #[derive(Clone, Debug)]
@@ -128,6 +143,9 @@ pub enum Output {
     OpenRelay(RelayOffer),
     /// Give the reservation back. No [`Input::RelayLost`] needs to follow.
     CloseRelay(NodeId),
+    /// An answer through this relay is overdue. A relay forwards between the addresses of its two connections, so
+    /// send anything on the one to it: if our NAT has given us another address, it learns so.
+    Nudge(NodeId),
     /// Measure the round trip to a relay that the peer named, and say [`Input::RelayMeasured`].
     Measure(RelayOffer),
     /// A direct path was lost: what this side believes of itself may be wrong. Ask supernodes again and say [`Input::Local`].

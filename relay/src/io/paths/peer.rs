@@ -13,7 +13,7 @@ use quinn::{Connection, VarInt};
 use tokio::sync::{mpsc, watch};
 
 use super::super::{congestion::PathEpoch, counters::Count, transport::RECEIVE_WINDOW};
-use crate::proto::path::{route::Route, tag::SessionTag, virtual_addr::VirtualAddr};
+use crate::proto::path::{Route, Tag, virtual_addr::VirtualAddr};
 
 /// Pieces of news that wait to be taken. Beyond that they are lost, like packets (guess: as many as a burst of guesses brings).
 pub const MAX_NEWS: usize = 512;
@@ -47,7 +47,7 @@ pub enum PathNews {
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) node: NodeId,
-    pub(crate) tag: SessionTag,
+    pub(crate) tag: Tag,
     pub(crate) addr: VirtualAddr,
     pub(crate) epoch: Arc<PathEpoch>,
     /// Where relayed batches are put together.
@@ -71,7 +71,7 @@ struct Activity {
 pub(crate) struct LastHeard(AtomicU64);
 
 impl Peer {
-    pub(crate) fn new(node: NodeId, tag: SessionTag, addr: VirtualAddr) -> (Self, mpsc::Receiver<PathNews>) {
+    pub(crate) fn new(node: NodeId, tag: Tag, addr: VirtualAddr) -> (Self, mpsc::Receiver<PathNews>) {
         let (news, receiver) = mpsc::channel(MAX_NEWS);
         let activity =
             Activity { base: Instant::now(), busy: AtomicBool::default(), last_ms: AtomicU64::default() };
