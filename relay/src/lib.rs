@@ -17,6 +17,8 @@ pub use io::{
     counters::Counters,
     endpoint::{Accepted, BindError, DialError, Endpoint},
     forward::Forwarding,
+    kick::kick,
+    path_driver::{DriverOutput, PathHandle, PathStatus},
     peer_path::{PathNews, PeerPath, PeerPathError},
     probe::Probe,
     tls::{TlsConfigs, TlsError},

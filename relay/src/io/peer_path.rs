@@ -1,6 +1,6 @@
 //! One peer, the routes to it, and the one in use.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use nearmesh_common::{NodeId, wire::relay::ChannelId};
 use quinn::Connection;
@@ -123,11 +123,6 @@ impl PeerPath {
     /// [`PathNews::Busy`] says when it is true again.
     pub fn is_busy(&self) -> bool {
         self.peer().is_busy()
-    }
-
-    /// How often to ask [`PeerPath::is_busy`] after [`PathNews::Busy`].
-    pub fn busy_check(&self) -> Duration {
-        BUSY_FADE / 2
     }
 
     /// News that were lost because nobody took them.

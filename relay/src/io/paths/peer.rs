@@ -9,10 +9,10 @@ use std::{
 };
 
 use nearmesh_common::NodeId;
-use quinn::{Connection, VarInt};
+use quinn::Connection;
 use tokio::sync::{mpsc, watch};
 
-use super::super::{congestion::PathEpoch, counters::Count, transport::RECEIVE_WINDOW};
+use super::super::{congestion::PathEpoch, counters::Count, kick::kick};
 use crate::proto::path::{Route, Tag, virtual_addr::VirtualAddr};
 
 /// Pieces of news that wait to be taken. Beyond that they are lost, like packets (guess: as many as a burst of guesses brings).
@@ -108,14 +108,8 @@ impl Peer {
         }
     }
 
-    /// Lets the peer's connections send something that has to be acknowledged, now. A connection whose packets all went into
-    /// the void would otherwise wait for its own timeout, which doubles each time. The acknowledgement tells it what
-    /// was lost. A larger receive window is announced at once; taken back, it costs nothing but that frame.
     fn kick(&self) {
-        for connection in self.connections().iter() {
-            connection.set_receive_window(VarInt::from_u32(RECEIVE_WINDOW + 1));
-            connection.set_receive_window(VarInt::from_u32(RECEIVE_WINDOW));
-        }
+        self.connections().iter().for_each(kick);
     }
 
     /// Tells `connection` about changes of the route, until it is closed.
