@@ -28,6 +28,7 @@
 //! `/dev/net/tun` (0666, as udev makes it). Where something is missing, [`Internet::or_skip`] says what.
 
 mod addresses;
+mod cable;
 mod conntrack;
 mod gateway;
 mod host;

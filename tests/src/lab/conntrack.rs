@@ -15,12 +15,8 @@ const AF_INET: u8 = 2;
 
 /// Makes the calling thread's network namespace forget all connections, and with them all mappings.
 pub(super) fn flush() -> io::Result<()> {
-    let socket = socket_with(
-        AddressFamily::NETLINK,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        Some(netlink::NETFILTER),
-    )?;
+    let socket =
+        socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::NETFILTER))?;
     // struct nlmsghdr (length, type, flags, sequence, port), struct nfgenmsg (family, version, resource).
     let mut message = Vec::with_capacity(20);
     message.extend(20u32.to_ne_bytes());

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     addresses::{self, Lan},
-    conntrack,
+    cable, conntrack,
     host::Host,
     internet::Internet,
     namespace::Namespace,
@@ -21,6 +21,8 @@ use super::{
 
 /// Packets that wait for the internet's thread: the default of 500 is less than a burst of quinn's (measured).
 const TUN_QUEUE: u32 = 5000;
+/// Far from any index that the other end may have: where both are the same, the kernel takes its time here too.
+const FIRST_PORT_INDEX: u32 = 1000;
 /// The first ports that a rebound NAT maps to, how many it has, and how often it changes them before it begins anew.
 const REBOUND_PORTS: (u16, u16, u16) = (20_000, 1000, 20);
 
@@ -40,7 +42,11 @@ struct Parts {
 
 #[derive(Debug)]
 enum Uplink {
-    Internet(Internet, SiteId),
+    /// The internet runs as long as one of its sites is there.
+    Internet {
+        _running: Internet,
+        site: SiteId,
+    },
     Carrier(Gateway),
 }
 
@@ -48,9 +54,9 @@ enum Uplink {
 struct State {
     wan: Ipv4Addr,
     wan_changes: u8,
-    rebinds: u16,
+    rebinds: u8,
     hosts: u8,
-    ports: u32,
+    cables: u8,
 }
 
 impl Gateway {
@@ -72,10 +78,10 @@ impl Gateway {
         let site = internet.add(tun).expect("the internet takes one more site");
         let lan = if nat.kind.is_public() { Lan::public(site) } else { lan };
         let wan = addresses::wan(site, 0);
-        let script = format!(
-            "link set wan txqueuelen {TUN_QUEUE} up\naddr add {wan}/32 dev wan\nroute add default dev wan\n"
-        );
-        Self::finish(name, nat, namespace, Uplink::Internet(internet.clone(), site), (lan, wan), &script)
+        let script = format!("link set wan txqueuelen {TUN_QUEUE} up\n{}", on_internet(wan));
+        tools::ip(&namespace, &script).expect("a WAN is set up");
+        let uplink = Uplink::Internet { _running: internet.clone(), site };
+        Self::finish(name, nat, namespace, uplink, (lan, wan))
     }
 
     /// A home behind this gateway, which is a carrier's then.
@@ -84,12 +90,8 @@ impl Gateway {
         assert!(!nat.kind.is_public(), "a carrier has no public addresses to give");
         let namespace = gateway_namespace(nat.kind);
         let wan = self.plug(&namespace, "wan");
-        let script = format!(
-            "addr add {wan}/{} dev wan\nlink set wan up\nroute add default via {}\n",
-            self.0.lan.prefix,
-            self.0.lan.gateway()
-        );
-        Self::finish(name, nat, namespace, Uplink::Carrier(self.clone()), (Lan::HOME, wan), &script)
+        cable::configure(&namespace, "wan", wan, self.0.lan).expect("a home's WAN is set up");
+        Self::finish(name, nat, namespace, Uplink::Carrier(self.clone()), (Lan::HOME, wan))
     }
 
     fn finish(
@@ -98,14 +100,15 @@ impl Gateway {
         namespace: Namespace,
         uplink: Uplink,
         (lan, wan): (Lan, Ipv4Addr),
-        wan_script: &str,
     ) -> Self {
         let (own, prefix) = (lan.gateway(), lan.prefix);
         let script = format!(
-            "link set lo up\nlink add lan type bridge\naddr add {own}/{prefix} dev lan\nlink set lan up\n{wan_script}"
+            "link set lo up\nlink add lan type bridge\n\
+             addr add {own}/{prefix} dev lan\nlink set lan up\n"
         );
-        tools::ip(&namespace, &script).expect("a gateway is set up");
-        let state = State { wan, wan_changes: 0, rebinds: 0, hosts: 0, ports: 0 };
+        tools::ip(&namespace, &script).expect("a LAN is set up");
+        cable::ask_again_soon(&namespace, "lan").expect("the kernel takes its parameters");
+        let state = State { wan, wan_changes: 0, rebinds: 0, hosts: 0, cables: 0 };
         let name = name.to_owned();
         let gateway = Self(Arc::new(Parts { name, nat, namespace, uplink, lan, state: Mutex::new(state) }));
         gateway.load_rules();
@@ -135,7 +138,7 @@ impl Gateway {
     /// The carrier's gateway that it is behind.
     pub fn behind(&self) -> Option<&Self> {
         match &self.0.uplink {
-            Uplink::Internet(..) => None,
+            Uplink::Internet { .. } => None,
             Uplink::Carrier(carrier) => Some(carrier),
         }
     }
@@ -155,45 +158,37 @@ impl Gateway {
     /// Makes it forget all mappings and choose other ports for the new ones, whatever its kind.
     pub fn rebind(&self) {
         assert!(!self.0.nat.kind.is_public(), "{} maps nothing", self.0.name);
-        self.state().rebinds += 1;
+        self.count(|state| &mut state.rebinds);
         self.flush();
     }
 
     /// Gives it another address outside; all mappings are gone.
     pub fn change_address(&self) {
         assert!(!self.0.nat.kind.is_public(), "the addresses of {} are its hosts'", self.0.name);
-        let old = self.wan();
-        let (new, script) = match &self.0.uplink {
-            Uplink::Internet(_, site) => {
-                let changes = {
-                    let mut state = self.state();
-                    state.wan_changes += 1;
-                    state.wan_changes
-                };
-                let new = addresses::wan(*site, changes);
-                (new, format!("addr add {new}/32 dev wan\nroute replace default dev wan\n"))
+        let new = match &self.0.uplink {
+            Uplink::Internet { site, .. } => {
+                let new = addresses::wan(*site, self.count(|state| &mut state.wan_changes));
+                let script = format!("addr flush dev wan\n{}", on_internet(new));
+                tools::ip(&self.0.namespace, &script).expect("an address is changed");
+                new
             }
             Uplink::Carrier(carrier) => {
-                let (new, lan) = (carrier.next_address(), carrier.0.lan);
-                let (prefix, via) = (lan.prefix, lan.gateway());
-                (new, format!("addr add {new}/{prefix} dev wan\nroute replace default via {via}\n"))
+                let new = carrier.next_address();
+                cable::configure(&self.0.namespace, "wan", new, carrier.0.lan)
+                    .expect("an address is changed");
+                new
             }
         };
-        let script = format!("addr flush dev wan\n{script}");
-        tools::ip(&self.0.namespace, &script).unwrap_or_else(|error| panic!("{old} becomes {new}: {error}"));
         self.state().wan = new;
         self.flush();
     }
 
     /// Lays a cable from its LAN into another namespace, where the device has this name; the address for that end.
     pub(super) fn plug(&self, other: &Namespace, device: &str) -> Ipv4Addr {
-        let port = {
-            let mut state = self.state();
-            state.ports += 1;
-            state.ports
-        };
+        let port = self.count(|state| &mut state.cables);
         let script = format!(
-            "link add p{port} type veth peer name {device} netns {}\nlink set p{port} master lan up\n",
+            "link add p{port} index {} type veth peer name {device} netns {}\nlink set p{port} master lan up\n",
+            FIRST_PORT_INDEX + u32::from(port),
             other.path()
         );
         tools::ip(&self.0.namespace, &script).expect("a cable is laid");
@@ -202,9 +197,7 @@ impl Gateway {
 
     /// An address in its LAN that nobody has had.
     pub(super) fn next_address(&self) -> Ipv4Addr {
-        let mut state = self.state();
-        state.hosts += 1;
-        self.0.lan.host(state.hosts - 1)
+        self.0.lan.host(self.count(|state| &mut state.hosts) - 1)
     }
 
     pub(super) fn lan(&self) -> Lan {
@@ -214,7 +207,7 @@ impl Gateway {
     /// The site of the internet that it belongs to.
     pub(super) fn site(&self) -> SiteId {
         match &self.0.uplink {
-            Uplink::Internet(_, site) => *site,
+            Uplink::Internet { site, .. } => *site,
             Uplink::Carrier(carrier) => carrier.site(),
         }
     }
@@ -226,10 +219,18 @@ impl Gateway {
             (state.wan, state.rebinds)
         };
         let (first, count, changes) = REBOUND_PORTS;
-        let begin = first + count * (rebinds % changes);
+        let begin = first + count * (u16::from(rebinds) % changes);
         let ports = (rebinds > 0).then(|| begin..=begin + count - 1);
         let rules = rules::text(&Ruleset { kind, hairpin, wan, ports });
         tools::nft(&self.0.namespace, &rules).expect("the rules are good");
+    }
+
+    /// The next number of some kind, from 1.
+    fn count(&self, which: impl FnOnce(&mut State) -> &mut u8) -> u8 {
+        let mut state = self.state();
+        let number = which(&mut state);
+        *number = number.checked_add(1).expect("not so many in one test");
+        *number
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -243,6 +244,10 @@ impl fmt::Display for Gateway {
     }
 }
 
+fn on_internet(wan: Ipv4Addr) -> String {
+    format!("addr add {wan}/32 dev wan\nroute add default dev wan\n")
+}
+
 fn gateway_namespace(kind: NatKind) -> Namespace {
     let namespace = Namespace::new().expect("a namespace for the gateway");
     let short = SHORT_TIMEOUT_S.to_string();
@@ -252,15 +257,15 @@ fn gateway_namespace(kind: NatKind) -> Namespace {
         ("net/ipv4/conf/default/rp_filter", "0"),
         ("net/ipv4/conf/all/send_redirects", "0"),
         ("net/ipv4/conf/default/send_redirects", "0"),
-        ("net/ipv6/conf/all/disable_ipv6", "1"),
-        ("net/ipv6/conf/default/disable_ipv6", "1"),
-        // Or what is bridged in a LAN would go through the gateway's rules, where Docker has loaded br_netfilter.
-        ("net/bridge/bridge-nf-call-iptables", "0"),
     ];
     if kind == NatKind::ShortTimeout {
         parameters.push(("net/netfilter/nf_conntrack_udp_timeout", &short));
         parameters.push(("net/netfilter/nf_conntrack_udp_timeout_stream", &short));
     }
-    tools::set(&namespace, &parameters).expect("the kernel takes its parameters");
+    // Or what is bridged in a LAN would go through the gateway's rules, where Docker has loaded br_netfilter.
+    let optional =
+        [("net/bridge/bridge-nf-call-iptables", "0"), tools::WITHOUT_IPV6[0], tools::WITHOUT_IPV6[1]];
+    let set = tools::set(&namespace, &parameters).and_then(|()| tools::set_if_there(&namespace, &optional));
+    set.expect("the kernel takes its parameters");
     namespace
 }

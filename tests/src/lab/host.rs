@@ -7,8 +7,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{gateway::Gateway, namespace::Namespace, nursery, tools};
+use super::{cable, gateway::Gateway, namespace::Namespace, nursery, tools};
 use crate::process::Place;
+
+/// Its only one.
+const DEVICE: &str = "eth0";
 
 /// A host. Copies are the same one. It is a [`Place`] for processes.
 #[derive(Clone, Debug)]
@@ -30,10 +33,9 @@ struct Attached {
 impl Host {
     pub(super) fn new(gateway: &Gateway, name: &str) -> Self {
         let namespace = Namespace::new().expect("a namespace for the host");
-        let parameters =
-            [("net/ipv6/conf/all/disable_ipv6", "1"), ("net/ipv6/conf/default/disable_ipv6", "1")];
-        tools::set(&namespace, &parameters).expect("the kernel takes its parameters");
-        let attached = attach(&namespace, gateway, "link set lo up\n");
+        tools::set_if_there(&namespace, &tools::WITHOUT_IPV6).expect("the kernel takes its parameters");
+        tools::ip(&namespace, "link set lo up\n").expect("a loopback comes up");
+        let attached = attach(&namespace, gateway);
         Self(Arc::new(Parts { name: name.to_owned(), namespace, attached: Mutex::new(attached) }))
     }
 
@@ -75,27 +77,27 @@ impl Host {
 
     /// Unplugs it and plugs it in somewhere else, where it gets an address of that LAN. Its sockets stay open.
     pub fn move_to(&self, gateway: &Gateway) {
+        // One end of a cable does not stay without the other.
+        tools::ip(&self.0.namespace, &format!("link del {DEVICE}\n")).expect("a cable is unplugged");
         let mut attached = self.attached();
-        *attached = attach_anew(&self.0.namespace, gateway);
+        *attached = attach(&self.0.namespace, gateway);
     }
 
     /// Gives it another address of the LAN that it is in.
     pub fn change_address(&self) {
         let mut attached = self.attached();
         attached.address = attached.gateway.next_address();
-        let script = format!("addr flush dev eth0\n{}", configuration(&attached));
-        tools::ip(&self.0.namespace, &script).expect("an address is changed");
+        configure(&self.0.namespace, &attached);
     }
 
     /// Takes its link down, and with it all routes.
     pub fn link_down(&self) {
-        tools::ip(&self.0.namespace, "link set eth0 down\n").expect("a link goes down");
+        tools::ip(&self.0.namespace, &format!("link set {DEVICE} down\n")).expect("a link goes down");
     }
 
     /// Takes its link up again, with the address that it had.
     pub fn link_up(&self) {
-        let script = format!("addr flush dev eth0\n{}", configuration(&self.attached()));
-        tools::ip(&self.0.namespace, &script).expect("a link comes up");
+        configure(&self.0.namespace, &self.attached());
     }
 
     fn attached(&self) -> MutexGuard<'_, Attached> {
@@ -120,21 +122,13 @@ impl fmt::Display for Host {
     }
 }
 
-fn attach_anew(namespace: &Namespace, gateway: &Gateway) -> Attached {
-    // One end of a cable does not stay without the other.
-    tools::ip(namespace, "link del eth0\n").expect("a cable is unplugged");
-    attach(namespace, gateway, "")
-}
-
-fn attach(namespace: &Namespace, gateway: &Gateway, script: &str) -> Attached {
-    let address = gateway.plug(namespace, "eth0");
+fn attach(namespace: &Namespace, gateway: &Gateway) -> Attached {
+    let address = gateway.plug(namespace, DEVICE);
     let attached = Attached { gateway: gateway.clone(), address };
-    tools::ip(namespace, &format!("{script}{}", configuration(&attached))).expect("a host is set up");
+    configure(namespace, &attached);
     attached
 }
 
-fn configuration(attached: &Attached) -> String {
-    let lan = attached.gateway.lan();
-    let (address, prefix, via) = (attached.address, lan.prefix, lan.gateway());
-    format!("addr add {address}/{prefix} dev eth0\nlink set eth0 up\nroute add default via {via}\n")
+fn configure(namespace: &Namespace, attached: &Attached) {
+    cable::configure(namespace, DEVICE, attached.address, attached.gateway.lan()).expect("a host is set up");
 }

@@ -1,7 +1,9 @@
 //! Network namespaces without names: each is a descriptor, and the kernel takes it away when the last one is closed
 //! and the last process in it has ended.
 
-use std::{fs::File, io, os::fd::AsFd, os::fd::AsRawFd, panic::resume_unwind, process::Command, sync::Arc, thread};
+use std::{
+    fs::File, io, os::fd::AsFd, os::fd::AsRawFd, panic::resume_unwind, process::Command, sync::Arc, thread,
+};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 

@@ -64,8 +64,7 @@ impl Router {
         let ready = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC)?;
         epoll::add(&ready, &stop, epoll::EventData::new_u64(STOP), epoll::EventFlags::IN)?;
-        let core =
-            Core { paths, strays: 0, tuns: Vec::new(), under_way: BinaryHeap::new(), sequence: 0 };
+        let core = Core { paths, strays: 0, tuns: Vec::new(), under_way: BinaryHeap::new(), sequence: 0 };
         Ok(Self { core: Mutex::new(core), ready, stop })
     }
 

@@ -121,7 +121,9 @@ fn postrouting(rules: &Ruleset) -> String {
         (NatKind::AddressDependent, ports) => {
             // The ports come out in another order of bytes than asked for, so only their number is chosen here.
             let seed = ports.as_ref().map_or(1, |ports| *ports.start());
-            format!("snat ip to {wan} : jhash ip saddr . udp sport . ip daddr mod 20000 seed {seed} offset 40000")
+            format!(
+                "snat ip to {wan} : jhash ip saddr . udp sport . ip daddr mod 20000 seed {seed} offset 40000"
+            )
         }
         (NatKind::Sequential, _) => sequential(wan),
         (_, Some(ports)) => format!("masquerade to :{}-{}", ports.start(), ports.end()),

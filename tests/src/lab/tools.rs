@@ -30,19 +30,27 @@ pub(super) fn nft(namespace: &Namespace, rules: &str) -> io::Result<()> {
     feed(namespace, "nft", &["-f", "-"], rules)
 }
 
-/// Sets kernel parameters, by their path below `/proc/sys`; those that this kernel does not have are left out.
+/// For [`set_if_there`]: so that nothing is sent that nobody asked for.
+pub(super) const WITHOUT_IPV6: [(&str, &str); 2] =
+    [("net/ipv6/conf/all/disable_ipv6", "1"), ("net/ipv6/conf/default/disable_ipv6", "1")];
+
+/// Sets kernel parameters, by their path below `/proc/sys`.
 pub(super) fn set(namespace: &Namespace, parameters: &[(&str, &str)]) -> io::Result<()> {
-    namespace.run(|| {
-        for (path, value) in parameters {
-            match std::fs::write(format!("/proc/sys/{path}"), value) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(io::Error::new(error.kind(), format!("{path} cannot be set: {error}")));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    })?
+    namespace.run(|| parameters.iter().try_for_each(|(path, value)| write(path, value)))?
+}
+
+/// Sets those that this kernel has.
+pub(super) fn set_if_there(namespace: &Namespace, parameters: &[(&str, &str)]) -> io::Result<()> {
+    let set = |(path, value): &(&str, &str)| match write(path, value) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    };
+    namespace.run(|| parameters.iter().try_for_each(set))?
+}
+
+fn write(path: &str, value: &str) -> io::Result<()> {
+    std::fs::write(format!("/proc/sys/{path}"), value)
+        .map_err(|error| io::Error::new(error.kind(), format!("{path} cannot be set: {error}")))
 }
 
 fn feed(namespace: &Namespace, tool: &str, arguments: &[&str], script: &str) -> io::Result<()> {
