@@ -1,9 +1,15 @@
 //! Rung 5: the lab. First that it is what it says, then real processes in it.
 
 #[cfg(target_os = "linux")]
+mod changes;
+#[cfg(target_os = "linux")]
+mod internet;
+#[cfg(target_os = "linux")]
 mod kinds;
 #[cfg(target_os = "linux")]
 mod observer;
+#[cfg(target_os = "linux")]
+mod punching;
 
 #[cfg(target_os = "linux")]
 tests::lab_before_main!();

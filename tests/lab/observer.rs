@@ -42,6 +42,10 @@ impl Observers {
         SocketAddrV4::new(self.hosts[host].address(), PORTS[port]).into()
     }
 
+    pub fn send(&self, (host, port): (usize, usize), packet: &[u8], to: SocketAddr) {
+        send(&self.sockets[host][port], packet, to);
+    }
+
     /// From where an observer sees a socket; `None` if nothing comes through, or nothing back.
     pub fn see(&self, socket: &UdpSocket, host: usize, port: usize) -> Option<SocketAddr> {
         let observer = &self.sockets[host][port];

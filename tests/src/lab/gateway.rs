@@ -23,9 +23,6 @@ use super::{
 const TUN_QUEUE: u32 = 5000;
 /// Far from any index that the other end may have: where both are the same, the kernel takes its time here too.
 const FIRST_PORT_INDEX: u32 = 1000;
-/// The first ports that a rebound NAT maps to, how many it has, and how often it changes them before it begins anew.
-const REBOUND_PORTS: (u16, u16, u16) = (20_000, 1000, 20);
-
 /// A gateway, and with it a site. Copies are the same one.
 #[derive(Clone, Debug)]
 pub struct Gateway(Arc<Parts>);
@@ -54,7 +51,7 @@ enum Uplink {
 struct State {
     wan: Ipv4Addr,
     wan_changes: u8,
-    rebinds: u8,
+    generation: u8,
     hosts: u8,
     cables: u8,
 }
@@ -108,7 +105,7 @@ impl Gateway {
         );
         tools::ip(&namespace, &script).expect("a LAN is set up");
         cable::ask_again_soon(&namespace, "lan").expect("the kernel takes its parameters");
-        let state = State { wan, wan_changes: 0, rebinds: 0, hosts: 0, cables: 0 };
+        let state = State { wan, wan_changes: 0, generation: 0, hosts: 0, cables: 0 };
         let name = name.to_owned();
         let gateway = Self(Arc::new(Parts { name, nat, namespace, uplink, lan, state: Mutex::new(state) }));
         gateway.load_rules();
@@ -148,17 +145,20 @@ impl Gateway {
         &self.0.namespace
     }
 
-    /// Makes it forget all mappings, as by a restart: the next packet of a host makes a new one, which is another where
-    /// [`NatKind`] has random or sequential ports, and the same as before elsewhere.
+    /// Makes it forget all mappings: the next packet of a host makes a new one, which is another where the ports are random
+    /// or sequential, and the same as before elsewhere.
     pub fn flush(&self) {
-        self.load_rules();
-        self.0.namespace.run(conntrack::flush).and_then(|done| done).expect("mappings are forgotten");
+        if self.rules().learns() {
+            tools::nft(&self.0.namespace, rules::FORGET).expect("maps are flushed");
+        }
+        self.0.namespace.run(conntrack::flush).and_then(|done| done).expect("connections are forgotten");
     }
 
     /// Makes it forget all mappings and choose other ports for the new ones, whatever its kind.
     pub fn rebind(&self) {
         assert!(!self.0.nat.kind.is_public(), "{} maps nothing", self.0.name);
-        self.count(|state| &mut state.rebinds);
+        self.count(|state| &mut state.generation);
+        self.load_rules();
         self.flush();
     }
 
@@ -180,6 +180,7 @@ impl Gateway {
             }
         };
         self.state().wan = new;
+        self.load_rules();
         self.flush();
     }
 
@@ -213,16 +214,13 @@ impl Gateway {
     }
 
     fn load_rules(&self) {
+        tools::nft(&self.0.namespace, &rules::text(&self.rules())).expect("the rules are good");
+    }
+
+    fn rules(&self) -> Ruleset {
         let Nat { kind, hairpin } = self.0.nat;
-        let (wan, rebinds) = {
-            let state = self.state();
-            (state.wan, state.rebinds)
-        };
-        let (first, count, changes) = REBOUND_PORTS;
-        let begin = first + count * (u16::from(rebinds) % changes);
-        let ports = (rebinds > 0).then(|| begin..=begin + count - 1);
-        let rules = rules::text(&Ruleset { kind, hairpin, wan, ports });
-        tools::nft(&self.0.namespace, &rules).expect("the rules are good");
+        let state = self.state();
+        Ruleset { kind, hairpin, wan: state.wan, generation: state.generation }
     }
 
     /// The next number of some kind, from 1.

@@ -236,7 +236,7 @@ mod tests {
                     Expected::Guessed | Expected::Relayed => "no",
                     Expected::Nothing => "-",
                 };
-                assert_eq!(there, *cell, "{name} x {other}");
+                assert_eq!(there, cell, "{name} x {other}");
                 assert_eq!(pair[0].towards(pair[1]), pair[1].towards(pair[0]));
             }
         }

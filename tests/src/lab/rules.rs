@@ -3,7 +3,7 @@
 //!
 //! A gateway has the interfaces `wan` and `lan`. (nft 1.0.6 wants each `}` on a line of its own.)
 
-use std::{fmt::Write, net::Ipv4Addr, ops::RangeInclusive};
+use std::{fmt::Write, net::Ipv4Addr};
 
 use super::nat::NatKind;
 
@@ -11,8 +11,12 @@ use super::nat::NatKind;
 pub const SHORT_TIMEOUT_S: u32 = 3;
 /// How long the maps of the endpoint-independent filters remember one, in seconds: RFC 4787's recommendation (REQ-5).
 const MAP_TIMEOUT_S: u32 = 300;
-/// The ports of a sequential NAT: many more than one node uses at a time (guess).
-const SEQUENTIAL_PORTS: RangeInclusive<u16> = 40_000..=40_511;
+/// The first port of a sequential NAT, and how many it has: many more than one node uses at a time (guess).
+const SEQUENTIAL_PORTS: (u16, u16) = (40_000, 512);
+/// How far the next generation begins after the one before.
+const SEQUENTIAL_STEP: u16 = 100;
+/// The first port that a later generation maps to, how many each has, and after how many they begin anew.
+const OTHER_PORTS: (u16, u16, u16) = (20_000, 1000, 20);
 
 /// What one gateway does.
 #[derive(Clone, Debug)]
@@ -22,17 +26,18 @@ pub(super) struct Ruleset {
     pub(super) hairpin: bool,
     /// Its address outside.
     pub(super) wan: Ipv4Addr,
-    /// The ports it maps to where it would otherwise keep a host's own.
-    pub(super) ports: Option<RangeInclusive<u16>>,
+    /// Counts what made it choose other ports. The first keeps the hosts' own where its kind does.
+    pub(super) generation: u8,
 }
 
 impl Ruleset {
     /// One that uses everything the kernel must have.
     pub(super) fn trial() -> Self {
-        Self { kind: NatKind::Restricted, hairpin: true, wan: Ipv4Addr::LOCALHOST, ports: None }
+        Self { kind: NatKind::Restricted, hairpin: true, wan: Ipv4Addr::LOCALHOST, generation: 0 }
     }
 
-    fn learns(&self) -> bool {
+    /// Whether it keeps maps of its own, beside those of the kernel.
+    pub(super) fn learns(&self) -> bool {
         let open = matches!(self.kind, NatKind::FullCone | NatKind::Restricted | NatKind::SymmetricOpen);
         open || self.hairpin
     }
@@ -49,6 +54,9 @@ pub(super) fn text(rules: &Ruleset) -> String {
     }
     text
 }
+
+/// A script that makes it forget only what the maps have learnt.
+pub(super) const FORGET: &str = "flush map ip nat inside\nflush set ip nat contacted\n";
 
 fn firewall(rules: &Ruleset, text: &mut String) {
     let forward = match rules.kind {
@@ -116,18 +124,20 @@ fn prerouting(rules: &Ruleset) -> String {
 fn postrouting(rules: &Ruleset) -> String {
     let wan = rules.wan;
     let mut chain = "type nat hook postrouting priority srcnat;\n".to_owned();
-    let udp = match (rules.kind, &rules.ports) {
+    let udp = match (rules.kind, rules.generation) {
         (NatKind::Symmetric | NatKind::SymmetricOpen, _) => "masquerade random,fully-random".to_owned(),
-        (NatKind::AddressDependent, ports) => {
-            // The ports come out in another order of bytes than asked for, so only their number is chosen here.
-            let seed = ports.as_ref().map_or(1, |ports| *ports.start());
-            format!(
-                "snat ip to {wan} : jhash ip saddr . udp sport . ip daddr mod 20000 seed {seed} offset 40000"
-            )
+        (NatKind::AddressDependent, seed) => {
+            let hash =
+                format!("jhash ip saddr . udp sport . ip daddr mod 20000 seed {} offset 40000", seed + 1);
+            format!("snat ip to {wan} : {hash}")
         }
-        (NatKind::Sequential, _) => sequential(wan),
-        (_, Some(ports)) => format!("masquerade to :{}-{}", ports.start(), ports.end()),
-        (_, None) => "masquerade".to_owned(),
+        (NatKind::Sequential, generation) => sequential(wan, generation),
+        (_, 0) => "masquerade".to_owned(),
+        (_, generation) => {
+            let (first, count, ranges) = OTHER_PORTS;
+            let begin = first + count * (u16::from(generation) % ranges);
+            format!("masquerade to :{begin}-{}", begin + count - 1)
+        }
     };
     chain += &format!("oifname \"wan\" meta l4proto udp {udp}\noifname \"wan\" masquerade\n");
     if rules.hairpin {
@@ -138,10 +148,11 @@ fn postrouting(rules: &Ruleset) -> String {
 }
 
 /// By a map, because a bare number would have its two bytes swapped on this side.
-fn sequential(wan: Ipv4Addr) -> String {
-    let count = SEQUENTIAL_PORTS.len();
-    let ports: Vec<String> =
-        SEQUENTIAL_PORTS.enumerate().map(|(index, port)| format!("{index} : {port}")).collect();
+fn sequential(wan: Ipv4Addr, generation: u8) -> String {
+    let (first, count) = SEQUENTIAL_PORTS;
+    let begin = SEQUENTIAL_STEP * u16::from(generation);
+    let port = |index: u16| format!("{index} : {}", first + (begin + index) % count);
+    let ports: Vec<String> = (0..count).map(port).collect();
     format!("snat ip to {wan} : numgen inc mod {count} map {{ {} }}", ports.join(", "))
 }
 
