@@ -9,6 +9,8 @@ mod kinds;
 #[cfg(target_os = "linux")]
 mod observer;
 #[cfg(target_os = "linux")]
+mod processes;
+#[cfg(target_os = "linux")]
 mod punching;
 
 #[cfg(target_os = "linux")]

@@ -1,9 +1,6 @@
 //! What hosts behind two NATs do to reach one another, and what becomes of it.
 
-use std::{
-    net::{SocketAddr, UdpSocket},
-    time::Duration,
-};
+use std::net::{SocketAddr, UdpSocket};
 
 use rustix::net::{AddressFamily, SocketType, ipproto::ICMP, socket};
 use tests::lab::{Gateway, Host, Internet, NatKind};
@@ -38,20 +35,26 @@ impl Peer {
     }
 }
 
-/// Whether each hears the other, when `first` has sent a packet that got lost or was refused long before `second` begins.
-fn punch(first: &Peer, second: &Peer) -> bool {
+/// Whether each hears the other, when the packet of `first` has been lost or refused before `second` begins.
+fn punch(observers: &Observers, first: &Peer, second: &Peer) -> bool {
     send(&first.socket, b"first", second.seen);
-    std::thread::sleep(Duration::from_millis(50));
+    let refused = next(observers, second);
+    assert!(refused.is_none_or(|(packet, _)| packet == b"first"));
     send(&second.socket, b"second", first.seen);
-    let heard = receive(&first.socket, Duration::from_millis(300));
-    let Some((packet, from)) = heard else { return false };
+    let Some((packet, from)) = next(observers, first) else { return false };
     assert_eq!(packet, b"second");
     send(&first.socket, b"answer", from);
-    let mut heard = receive(&second.socket, PATIENCE);
-    while heard.as_ref().is_some_and(|(packet, _)| packet == b"first") {
-        heard = receive(&second.socket, PATIENCE);
-    }
-    heard.is_some_and(|(packet, _)| packet == b"answer")
+    next(observers, second).is_some_and(|(packet, _)| packet == b"answer")
+}
+
+/// What has come to a peer, and who sent it. An observer's packet, which every NAT lets in, tells when all has come that
+/// will: no peer is further away than an observer.
+fn next(observers: &Observers, peer: &Peer) -> Option<(Vec<u8>, SocketAddr)> {
+    observers.send((0, 0), b"that is all", peer.seen);
+    let packets = std::iter::from_fn(|| receive(&peer.socket, PATIENCE));
+    let mut before = packets.take_while(|(packet, _)| packet != b"that is all").collect::<Vec<_>>();
+    assert!(before.len() <= 1, "{before:?}");
+    before.pop()
 }
 
 #[test]
@@ -61,12 +64,15 @@ fn port_restricted_nats_are_punched_and_a_symmetric_one_is_not() {
     let home = |kind: NatKind| internet.site(&kind.to_string(), kind);
     let [alice, bob] =
         ["alice", "bob"].map(|name| Peer::new(&home(NatKind::PortRestricted), name, &observers));
-    assert!(punch(&alice, &bob));
+    assert!(punch(&observers, &alice, &bob));
     let carol = Peer::new(&home(NatKind::Symmetric), "carol", &observers);
     let dave = Peer::new(&home(NatKind::PortRestricted), "dave", &observers);
-    assert!(!punch(&carol, &dave) && !punch(&dave, &carol));
+    assert!(!punch(&observers, &carol, &dave) && !punch(&observers, &dave, &carol));
     let erin = Peer::new(&home(NatKind::Restricted), "erin", &observers);
-    assert!(punch(&erin, &carol), "an address-restricted NAT lets another port of carol's address in");
+    assert!(
+        punch(&observers, &erin, &carol),
+        "an address-restricted NAT lets another port of carol's address in"
+    );
 }
 
 #[test]
@@ -75,10 +81,10 @@ fn a_leaky_nat_must_be_primed_before_the_peers_packet_comes() {
     let observers = Observers::new(&internet);
     let leaky = |name| Peer::new(&internet.site(name, NatKind::Leaky), name, &observers);
     let [alice, bob, carol, dave] = ["alice", "bob", "carol", "dave"].map(leaky);
-    assert!(!punch(&alice, &bob), "alice's packet takes the place of bob's mapping");
+    assert!(!punch(&observers, &alice, &bob), "alice's packet takes the place of bob's mapping");
     carol.prime(&dave);
     dave.prime(&carol);
-    assert!(punch(&carol, &dave));
+    assert!(punch(&observers, &carol, &dave));
 }
 
 #[test]
@@ -111,7 +117,7 @@ fn homes_behind_one_carrier_reach_each_other_only_if_it_hairpins() {
         let home = |name| Peer::new(&carrier.home(name, NatKind::PortRestricted), name, &observers);
         let (alice, bob) = (home("alice"), home("bob"));
         assert_eq!(alice.seen.ip(), bob.seen.ip());
-        assert_eq!(punch(&alice, &bob), hairpin);
+        assert_eq!(punch(&observers, &alice, &bob), hairpin);
     }
 }
 
