@@ -120,9 +120,15 @@ impl Node {
         self
     }
 
-    fn admit(&self, authority: &Self, user: &str) {
+    /// Makes it a member, with a ticket from `authority`; what it said, if it could not join.
+    pub fn try_join(&self, authority: &Self, user: &str) -> Result<(), Ran> {
         let ticket = authority.ok(&["net", "invite", user]).stdout;
-        self.ok(&["net", "join", ticket.trim()]);
+        let ran = self.run(&["net", "join", ticket.trim()]);
+        if ran.code == 0 { Ok(()) } else { Err(ran) }
+    }
+
+    fn admit(&self, authority: &Self, user: &str) {
+        self.try_join(authority, user).unwrap_or_else(|ran| panic!("{user} could not join: {ran:?}"));
     }
 
     /// Runs `nearmesh --profile … ARGUMENTS`.
@@ -210,6 +216,11 @@ impl Node {
             .unwrap_or_else(|error| panic!("not ready: {error}: {line:?}\n{}", self.log_tail()));
         // Somebody must go on reading, or a node that prints would block.
         std::thread::spawn(move || io::copy(&mut stdout, &mut io::sink()));
+    }
+
+    /// Whether it was started, and neither killed nor stopped.
+    pub fn is_up(&self) -> bool {
+        self.process.is_some()
     }
 
     /// Its process id.

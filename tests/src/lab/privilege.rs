@@ -40,8 +40,9 @@ pub fn available_or_skip() -> bool {
     let Err(reason) = available() else { return true };
     assert!(std::env::var_os(NO_SKIP).is_none(), "{NO_SKIP} is set, but there can be no lab: {reason}");
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let line = format!("skipped: {test}: there can be no lab here: {reason}\n");
     // Not by a macro: those are captured.
-    let _ = writeln!(io::stderr(), "skipped: {test}: there can be no lab here: {reason}");
+    let _ = io::stderr().write_all(line.as_bytes());
     false
 }
 
