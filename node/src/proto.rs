@@ -26,6 +26,7 @@ use nearmesh_common::{
         file::{Change, JournalMark},
         home::{Decline, DirectoryEntry, RequestId, ToChild, ToHome},
         query::{Hit, Query, SearchSummary},
+        signal::Signal,
     },
 };
 
@@ -85,6 +86,13 @@ pub enum Input {
     },
     /// The user has had enough of this one.
     Cancel(RequestId),
+    /// Say something to another node. Without a home it is lost: who waits for an answer repeats it.
+    Signal {
+        /// The other node's home.
+        home: NodeId,
+        /// What; `from` is this node.
+        signal: Box<Signal>,
+    },
     /// This node is now a supernode (its own home), or no longer.
     Serving(bool),
     /// A newer revocation list was adopted: tell the home.
@@ -193,6 +201,13 @@ pub enum Event {
         id: RequestId,
         /// The user's nodes, as their signed presences say.
         nodes: Vec<DirectoryEntry>,
+    },
+    /// Another node says something, by the home's word: it may be anybody.
+    Signal {
+        /// The home by which an answer goes.
+        home: NodeId,
+        /// What; `to` is this node.
+        signal: Box<Signal>,
     },
     /// A question was not answered.
     Failed {

@@ -149,8 +149,13 @@ pub enum ToChild {
     },
     /// Supernodes I know, myself included, at most [`MAX_SUPERNODE_LIST`].
     Supernodes(Vec<Signed<SupernodeRecord>>),
-    /// From another node, by way of its home.
-    Signal(Box<Signal>),
+    /// From another node.
+    Signal {
+        /// The home by which it came, and by which an answer goes.
+        home: NodeId,
+        /// The message; `to` is this child.
+        signal: Box<Signal>,
+    },
     /// Nodes that relay, nearest to me first, at most [`MAX_RELAY_LIST`].
     Relays(Vec<NodeAddress>),
     /// The newest revocation list.
@@ -217,7 +222,7 @@ impl ToChild {
                 hits.len() <= MAX_HITS_PER_MESSAGE && hits.iter().all(Hit::within_bounds)
             }
             Self::Found { nodes, .. } => nodes.len() <= MAX_NODES_PER_USER,
-            Self::Signal(signal) => signal.within_bounds(),
+            Self::Signal { signal, .. } => signal.within_bounds(),
             Self::Relays(list) => list.len() <= MAX_RELAY_LIST,
             Self::Crl(der) => der.len() <= MAX_CRL_BYTES,
             _ => true,

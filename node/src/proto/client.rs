@@ -139,6 +139,7 @@ impl Client {
             }
             Input::Ask { id, question } => self.questions.handle_ask(id, question, now),
             Input::Cancel(id) => self.questions.handle_cancel(id),
+            Input::Signal { home, signal } => self.send_home(ToHome::Signal { home, signal }),
             Input::Serving(serving) => {
                 let addresses = self.presences.addresses().to_vec();
                 let own = NodeAddress { node: self.keyring.node(), addresses };
@@ -191,6 +192,9 @@ impl Client {
             ToChild::SearchDone { id, summary } => self.questions.on_search_done(id, summary),
             ToChild::Found { id, nodes } => self.questions.on_found(id, nodes, &*self.keyring, now.wall),
             ToChild::Declined { id, reason } => self.questions.on_declined(id, reason),
+            ToChild::Signal { home, signal } if signal.to == self.keyring.node() => {
+                self.outputs.push_back(Output::Event(Event::Signal { home, signal }));
+            }
             _ => {}
         }
     }

@@ -6,6 +6,7 @@ mod keys;
 mod publishing;
 mod questions;
 mod remembering;
+mod signals;
 
 use std::{
     collections::BTreeMap,

@@ -5,3 +5,4 @@ mod directory;
 mod hostile;
 mod meeting;
 mod searching;
+mod signals;

@@ -8,6 +8,7 @@ use nearmesh_common::{
         file::JournalMark,
         home::{Decline, Refusal, RequestId, ToChild, ToHome},
         query::Query,
+        signal::Signal,
     },
 };
 
@@ -16,6 +17,7 @@ use super::{
         budget::Charge,
         children::{Admission, MAX_OPEN_QUESTIONS, objection},
         publishing::holders,
+        signals::{self, Whither},
         waves::Plan,
     },
     Supernode, local_hits,
@@ -50,11 +52,24 @@ impl Supernode {
                     self.world.tell_child(from, ToChild::Supernodes(self.membership.list()));
                 }
             }
-            ToHome::Signal { .. } | ToHome::ListRelays | ToHome::DialBack(_) => {
+            ToHome::Signal { home, signal } => self.on_signal(from, home, signal),
+            ToHome::ListRelays | ToHome::DialBack(_) => {
                 self.world.strange(&from, "not spoken here yet");
             }
             ToHome::Crl(crl) => self.on_crl(from, crl),
         }
+    }
+
+    fn on_signal(&mut self, from: NodeId, home: NodeId, signal: Box<Signal>) {
+        if !self.children.contains(&from) {
+            return self.world.strange(&from, "a signal of a node that is no child");
+        }
+        let whither = match home {
+            home if home == self.world.own() && self.children.contains(&signal.to) => Whither::Here,
+            home if self.membership.is_member(&home) => Whither::Member(home),
+            _ => Whither::Nowhere,
+        };
+        signals::on_child(from, whither, signal, &mut self.world);
     }
 
     pub(super) fn on_crl(&mut self, from: NodeId, crl: Box<[u8]>) {
