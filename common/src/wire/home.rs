@@ -11,7 +11,7 @@ use super::{
     NodeAddress,
     file::{Change, JournalMark, MAX_BATCH},
     query::{Hit, MAX_HITS_PER_MESSAGE, Query, SearchSummary},
-    signal::Signal,
+    signal::{MAX_SIGNAL_ADDRESSES, Signal},
 };
 use crate::{NodeId, UserName, presence::Presence, signed::Signed, supernode_record::SupernodeRecord};
 
@@ -156,7 +156,7 @@ pub enum ToChild {
         /// The message; `to` is this child.
         signal: Box<Signal>,
     },
-    /// Nodes that relay, nearest to me first, at most [`MAX_RELAY_LIST`].
+    /// Nodes that may relay, nearest to me first, at most [`MAX_RELAY_LIST`], each with at most [`MAX_SIGNAL_ADDRESSES`].
     Relays(Vec<NodeAddress>),
     /// The newest revocation list.
     Crl(Box<[u8]>),
@@ -223,7 +223,10 @@ impl ToChild {
             }
             Self::Found { nodes, .. } => nodes.len() <= MAX_NODES_PER_USER,
             Self::Signal { signal, .. } => signal.within_bounds(),
-            Self::Relays(list) => list.len() <= MAX_RELAY_LIST,
+            Self::Relays(list) => {
+                let addresses = |relay: &NodeAddress| relay.addresses.len() <= MAX_SIGNAL_ADDRESSES;
+                list.len() <= MAX_RELAY_LIST && list.iter().all(addresses)
+            }
             Self::Crl(der) => der.len() <= MAX_CRL_BYTES,
             _ => true,
         }

@@ -5,6 +5,7 @@ use nearmesh_common::{
     presence::Presence,
     signed::{Signed, Verified},
     wire::{
+        NodeAddress,
         file::JournalMark,
         home::{Decline, Refusal, RequestId, ToChild, ToHome},
         query::Query,
@@ -17,6 +18,7 @@ use super::{
         budget::Charge,
         children::{Admission, MAX_OPEN_QUESTIONS, objection},
         publishing::holders,
+        relays,
         signals::{self, Whither},
         waves::Plan,
     },
@@ -53,7 +55,8 @@ impl Supernode {
                 }
             }
             ToHome::Signal { home, signal } => self.on_signal(from, home, signal),
-            ToHome::ListRelays | ToHome::DialBack(_) => {
+            ToHome::ListRelays => self.on_list_relays(from),
+            ToHome::DialBack(_) => {
                 self.world.strange(&from, "not spoken here yet");
             }
             ToHome::Crl(crl) => self.on_crl(from, crl),
@@ -70,6 +73,20 @@ impl Supernode {
             _ => Whither::Nowhere,
         };
         signals::on_child(from, whither, signal, &mut self.world);
+    }
+
+    fn on_list_relays(&mut self, from: NodeId) {
+        if !self.children.contains(&from) {
+            return self.world.strange(&from, "relays for a node that is no child");
+        }
+        let own = self.world.own();
+        let children = self.children.presences().filter_map(|presence| relays::as_relay(presence, own));
+        let members = self.membership.records().map(|record| &record.content);
+        let members = members.filter(|record| record.node != own).map(|record| NodeAddress {
+            node: record.node,
+            addresses: record.addresses.clone(),
+        });
+        relays::on_list(from, children.chain(members), &mut self.world);
     }
 
     pub(super) fn on_crl(&mut self, from: NodeId, crl: Box<[u8]>) {

@@ -72,6 +72,7 @@ fn child_message() -> impl Strategy<Value = ToHome> {
     prop_oneof![
         Just(ToHome::Standby),
         Just(ToHome::ListSupernodes),
+        Just(ToHome::ListRelays),
         (journal(), number(), vec(change, 0..5)).prop_map(|(after, upto, changes)| ToHome::Publish {
             after,
             upto,
