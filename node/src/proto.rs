@@ -12,6 +12,7 @@ mod host_cache;
 mod presence;
 mod questions;
 mod registration;
+mod relays;
 #[cfg(test)]
 mod tests;
 
@@ -26,7 +27,7 @@ use nearmesh_common::{
         file::{Change, JournalMark},
         home::{Decline, DirectoryEntry, RequestId, ToChild, ToHome},
         query::{Hit, Query, SearchSummary},
-        signal::Signal,
+        signal::{RelayOffer, Signal},
     },
 };
 
@@ -61,6 +62,13 @@ pub enum Input {
         node: NodeId,
         /// Smallest of the round trips; `None` if nothing came back.
         rtt: Option<Duration>,
+    },
+    /// An [`Output::ProbeRelay`] was answered, or not.
+    RelayProbed {
+        /// Which relay.
+        node: NodeId,
+        /// The address that answered first, and the smallest of its round trips; `None` if nothing came back.
+        answer: Option<(SocketAddr, Duration)>,
     },
     /// Where this node is reached has changed.
     Addresses(Vec<SocketAddr>),
@@ -157,6 +165,8 @@ pub enum Output {
     },
     /// Measure the round trip to a supernode with a few STUN binding requests.
     Probe(NodeAddress),
+    /// The same for a relay, of which it matters which address answers.
+    ProbeRelay(NodeAddress),
     /// Read the journal and answer with [`Input::Changes`].
     ReadJournal {
         /// Changes after this.
@@ -179,6 +189,8 @@ pub enum Event {
     Standby(Option<NodeId>),
     /// All known supernodes changed; worth keeping on disk.
     HostCache(Vec<Candidate>),
+    /// The relays near to this node, nearest first, at most [`MAX_RELAYS`](nearmesh_common::wire::signal::MAX_RELAYS).
+    Relays(Vec<RelayOffer>),
     /// The home holds our journal up to here.
     Registered(JournalMark),
     /// Results, verified as far as they can be.

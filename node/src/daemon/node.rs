@@ -11,7 +11,7 @@ use nearmesh_common::{
     identity::MemberKeyring,
     presence::Presence,
     signed::{Keyring, Signed},
-    wire::NodeAddress,
+    wire::{NodeAddress, signal::RelayOffer},
 };
 use nearmesh_relay::io::endpoint::Endpoint;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -67,6 +67,8 @@ pub struct Node {
     pub commands: mpsc::Sender<Command>,
     /// What a user may see of the overlay.
     pub overlay: watch::Receiver<Overlay>,
+    /// Relays near to this node, nearest first.
+    pub relays: watch::Sender<Vec<RelayOffer>>,
     /// How scans of shared folders go.
     pub share_events: broadcast::Sender<ShareEvent>,
     /// Shared files.

@@ -183,6 +183,7 @@ async fn start(
         asker: Asker::new(commands.clone()),
         commands,
         overlay: overlay.clone(),
+        relays: watch::Sender::new(Vec::new()),
         share_events,
         shares: Arc::new(shares),
         uploads: UploadSlots::new(settings.upload_slots as usize),

@@ -24,6 +24,8 @@ use super::{
     questions::Questions,
     registration,
     registration::Registration,
+    relays,
+    relays::Relays,
 };
 
 /// What a node is when its machine starts.
@@ -46,6 +48,7 @@ pub struct Client {
     presences: Presences,
     registration: Registration,
     questions: Questions,
+    relays: Relays,
     outputs: VecDeque<Output>,
 }
 
@@ -61,6 +64,7 @@ impl Client {
             presences: Presences::new(config.addresses, now),
             registration: Registration::new(config.journal),
             questions: Questions::default(),
+            relays: Relays::default(),
             outputs: VecDeque::new(),
             keyring,
         }
@@ -106,6 +110,7 @@ impl Client {
             self.presences.poll_timeout(),
             self.registration.poll_timeout(),
             self.questions.poll_timeout(),
+            self.relays.poll_timeout(),
         ]
         .into_iter()
         .flatten()
@@ -124,6 +129,7 @@ impl Client {
                 self.hosts.handle_probed(node, rtt, now);
                 self.with_home(now, |home, scene| home.on_probed(node, rtt.is_some(), scene));
             }
+            Input::RelayProbed { node, answer } => self.relays.handle_probed(node, answer),
             Input::Addresses(addresses) => {
                 if self.presences.handle_addresses(addresses) {
                     self.send_refresh(now);
@@ -161,6 +167,7 @@ impl Client {
                 if is_home {
                     self.registration.on_attached(from, journal);
                     self.questions.handle_home(from, now);
+                    self.relays.handle_home(from, &mut self.rng, now);
                     self.tell_home();
                 }
             }
@@ -192,6 +199,9 @@ impl Client {
             ToChild::SearchDone { id, summary } => self.questions.on_search_done(id, summary),
             ToChild::Found { id, nodes } => self.questions.on_found(id, nodes, &*self.keyring, now.wall),
             ToChild::Declined { id, reason } => self.questions.on_declined(id, reason),
+            ToChild::Relays(named) => {
+                self.relays.on_relays(named, self.keyring.node(), now);
+            }
             ToChild::Signal { home, signal } if signal.to == self.keyring.node() => {
                 self.outputs.push_back(Output::Event(Event::Signal { home, signal }));
             }
@@ -220,6 +230,7 @@ impl Client {
         self.with_home(now, Homing::handle_timeout);
         self.registration.handle_timeout(now);
         self.questions.handle_timeout(now);
+        self.relays.handle_timeout(&mut self.rng, now);
         if self.presences.is_due(now) {
             self.send_refresh(now);
         }
@@ -241,6 +252,7 @@ impl Client {
         self.registration.handle_home_lost();
         self.presences.pause();
         self.questions.handle_home_lost(now);
+        self.relays.handle_home_lost();
     }
 
     fn send_refresh(&mut self, now: Now) {
@@ -293,6 +305,15 @@ impl Client {
             match action {
                 questions::Action::Send(home, message) => self.send(home, message),
                 questions::Action::Tell(event) => self.outputs.push_back(Output::Event(event)),
+            }
+        }
+        while let Some(action) = self.relays.poll_action() {
+            match action {
+                relays::Action::List(home) => self.send(home, ToHome::ListRelays),
+                relays::Action::Probe(relay) => self.outputs.push_back(Output::ProbeRelay(relay)),
+                relays::Action::Changed => {
+                    self.outputs.push_back(Output::Event(Event::Relays(self.relays.offers())));
+                }
             }
         }
     }

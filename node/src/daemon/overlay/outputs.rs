@@ -44,6 +44,7 @@ impl OverlayTask {
                 self.node.links.send(to, LinkMessage::ToHome(message));
             }
             client::Output::Probe(peer) => self.probe(peer),
+            client::Output::ProbeRelay(relay) => self.probe_relay(relay),
             client::Output::ReadJournal { after, limit } => {
                 self.read_journal(after, limit);
             }
@@ -85,6 +86,14 @@ impl OverlayTask {
         });
     }
 
+    fn probe_relay(&self, relay: NodeAddress) {
+        let (node, feedback) = (Arc::clone(&self.node), self.feedback.clone());
+        tokio::spawn(async move {
+            let answer = node.nearest(&relay.addresses).await;
+            let _ = feedback.send(client::Input::RelayProbed { node: relay.node, answer }).await;
+        });
+    }
+
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Home(_) | Event::Standby(_) | Event::Registered(_) => {
@@ -93,6 +102,9 @@ impl OverlayTask {
                     self.node.learn_addresses(home.address.clone());
                 }
                 self.publish();
+            }
+            Event::Relays(relays) => {
+                self.node.relays.send_replace(relays);
             }
             Event::HostCache(candidates) => self.save_host_cache(candidates),
             Event::Signal { home, signal } => {

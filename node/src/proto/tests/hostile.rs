@@ -23,7 +23,7 @@ fn nonsense(scene: &Scene, rng: &mut ChaCha8Rng) -> Input {
     let request = RequestId(rng.random_range(0..9));
     let records = (1..=rng.random_range(1..=SUPERNODES)).map(|number| scene.record(number)).collect();
     let said = |message| Input::Received { from, message };
-    match rng.random_range(0..22) {
+    match rng.random_range(0..24) {
         0 => Input::LinkUp { node },
         1 | 2 => Input::LinkDown { node },
         3 => Input::DialFailed { node },
@@ -43,6 +43,8 @@ fn nonsense(scene: &Scene, rng: &mut ChaCha8Rng) -> Input {
         17 => said(ToChild::Found { id: request, nodes: Vec::new() }),
         18 => said(ToChild::Supernodes(records)),
         19 => said(ToChild::Signal { home: node, signal: signal(&mut *rng) }),
+        21 => said(ToChild::Relays((0..20).map(|_| address(rng.random_range(0..200))).collect())),
+        22 => Input::RelayProbed { node, answer: Some((address(number).addresses[0], ms(1))) },
         20 => Input::Signal { home: node, signal: signal(&mut *rng) },
         _ => said(ToChild::Declined { id: request, reason: Decline::TooMany }),
     }

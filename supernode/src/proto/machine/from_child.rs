@@ -82,10 +82,9 @@ impl Supernode {
         let own = self.world.own();
         let children = self.children.presences().filter_map(|presence| relays::as_relay(presence, own));
         let members = self.membership.records().map(|record| &record.content);
-        let members = members.filter(|record| record.node != own).map(|record| NodeAddress {
-            node: record.node,
-            addresses: record.addresses.clone(),
-        });
+        let members = members
+            .filter(|record| record.node != own)
+            .map(|record| NodeAddress { node: record.node, addresses: record.addresses.clone() });
         relays::on_list(from, children.chain(members), &mut self.world);
     }
 
