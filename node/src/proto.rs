@@ -16,8 +16,9 @@ mod registration;
 mod tests;
 
 pub use client::{Client, Config};
+pub use presence::Reached;
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use nearmesh_common::{
     NodeId, UnixMillis, UserName,
@@ -61,8 +62,8 @@ pub enum Input {
         /// Smallest of the round trips; `None` if nothing came back.
         rtt: Option<Duration>,
     },
-    /// Where this node is reached has changed.
-    Addresses(Vec<SocketAddr>),
+    /// How this node is reached has changed.
+    Reached(Reached),
     /// Supernodes learnt elsewhere: ticket, enrolment, the host cache on disk.
     Candidates(Vec<Candidate>),
     /// The journal of shared files moved on.
