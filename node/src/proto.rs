@@ -17,6 +17,7 @@ mod relays;
 mod tests;
 
 pub use client::{Client, Config};
+pub use presence::Reached;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -70,8 +71,8 @@ pub enum Input {
         /// The address that answered first, and the smallest of its round trips; `None` if nothing came back.
         answer: Option<(SocketAddr, Duration)>,
     },
-    /// Where this node is reached has changed.
-    Addresses(Vec<SocketAddr>),
+    /// How this node is reached has changed.
+    Reached(Reached),
     /// Supernodes learnt elsewhere: ticket, enrolment, the host cache on disk.
     Candidates(Vec<Candidate>),
     /// The journal of shared files moved on.

@@ -1,7 +1,7 @@
 //! The node's machine: owns the sub-protocols, hands each its part of what happens, and turns what they want into
 //! outputs.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use nearmesh_common::{
     NodeId, Now,
@@ -19,7 +19,7 @@ use super::{
     Candidate, Event, Home, Input, Output, home,
     home::{Homing, Scene},
     host_cache::HostCache,
-    presence::Presences,
+    presence::{Presences, Reached},
     questions,
     questions::Questions,
     registration,
@@ -31,8 +31,8 @@ use super::{
 /// What a node is when its machine starts.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// Where it is reached, best first.
-    pub addresses: Vec<SocketAddr>,
+    /// How it is reached.
+    pub reached: Reached,
     /// Where its journal of shared files stands.
     pub journal: JournalMark,
     /// Whether it is a supernode from the start.
@@ -56,12 +56,12 @@ impl Client {
     /// A node that begins to look for a home at `now`. Hand it candidates, then call `handle(Input::Timeout)` when
     /// `poll_timeout` says so. The same seed and inputs give the same outputs.
     pub fn new(config: Config, keyring: Arc<dyn Keyring>, seed: u64, now: Now) -> Self {
-        let own = NodeAddress { node: keyring.node(), addresses: config.addresses.clone() };
+        let own = NodeAddress { node: keyring.node(), addresses: config.reached.addresses.clone() };
         Self {
             rng: ChaCha8Rng::seed_from_u64(seed),
             hosts: HostCache::new(own.node),
             home: Homing::new(own, config.serving, now),
-            presences: Presences::new(config.addresses, now),
+            presences: Presences::new(config.reached, now),
             registration: Registration::new(config.journal),
             questions: Questions::default(),
             relays: Relays::default(),
@@ -130,8 +130,8 @@ impl Client {
                 self.with_home(now, |home, scene| home.on_probed(node, rtt.is_some(), scene));
             }
             Input::RelayProbed { node, answer } => self.relays.handle_probed(node, answer),
-            Input::Addresses(addresses) => {
-                if self.presences.handle_addresses(addresses) {
+            Input::Reached(reached) => {
+                if self.presences.handle_reached(reached) {
                     self.send_refresh(now);
                 }
             }
