@@ -10,9 +10,16 @@
 pub mod io;
 pub mod proto;
 
+pub use proto::path::{
+    route::{Route, SocketIndex},
+    tag::SessionTag,
+    virtual_addr::VirtualAddr,
+};
+
 pub use io::{
     counters::Counters,
     endpoint::{Accepted, BindError, DialError, Endpoint},
+    peer_path::{PathNews, PeerPath, PeerPathError},
     probe::Probe,
     tls::{TlsConfigs, TlsError},
 };

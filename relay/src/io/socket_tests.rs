@@ -1,6 +1,8 @@
-use std::{future::poll_fn, time::Duration};
+use std::{future::poll_fn, net::UdpSocket as StdSocket, time::Duration};
 
-use super::*;
+use quinn_udp::UdpSocketState;
+
+use super::{super::port::usable, *};
 
 fn any_port() -> SocketAddr {
     "127.0.0.1:0".parse().expect("an address")
