@@ -28,6 +28,7 @@ mod search;
 mod sharing;
 mod start;
 mod status;
+mod whereabouts;
 
 use std::pin::Pin;
 

@@ -8,7 +8,8 @@
 //! `membership` knows who serves and keeps a link to each, `summaries` tells them what is worth asking here, `answers`
 //! answers. A child's search (`search`, planned by `waves`) goes to the members whose summary has its words. Where users are
 //! is kept by three members for each name (`placement`): `publishing` tells them of our children, `directory` holds what
-//! others tell us, `lookup` asks.
+//! others tell us, `lookup` asks. `signals` carries what two nodes say to each other before they are connected, `relays` names those who could
+//! forward for them.
 //!
 //! # Invariants
 //! - Nothing signed is believed, kept or passed on before it was verified.
@@ -28,7 +29,9 @@ mod membership;
 mod placement;
 mod publishing;
 mod registration;
+mod relays;
 mod search;
+mod signals;
 mod summaries;
 #[cfg(test)]
 mod testing;

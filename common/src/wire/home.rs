@@ -11,7 +11,7 @@ use super::{
     NodeAddress,
     file::{Change, JournalMark, MAX_BATCH},
     query::{Hit, MAX_HITS_PER_MESSAGE, Query, SearchSummary},
-    signal::Signal,
+    signal::{MAX_SIGNAL_ADDRESSES, Signal},
 };
 use crate::{NodeId, UserName, presence::Presence, signed::Signed, supernode_record::SupernodeRecord};
 
@@ -149,9 +149,14 @@ pub enum ToChild {
     },
     /// Supernodes I know, myself included, at most [`MAX_SUPERNODE_LIST`].
     Supernodes(Vec<Signed<SupernodeRecord>>),
-    /// From another node, by way of its home.
-    Signal(Box<Signal>),
-    /// Nodes that relay, nearest to me first, at most [`MAX_RELAY_LIST`].
+    /// From another node.
+    Signal {
+        /// The home by which it came, and by which an answer goes.
+        home: NodeId,
+        /// The message; `to` is this child.
+        signal: Box<Signal>,
+    },
+    /// Nodes that may relay, nearest to me first, at most [`MAX_RELAY_LIST`], each with at most [`MAX_SIGNAL_ADDRESSES`].
     Relays(Vec<NodeAddress>),
     /// The newest revocation list.
     Crl(Box<[u8]>),
@@ -217,8 +222,11 @@ impl ToChild {
                 hits.len() <= MAX_HITS_PER_MESSAGE && hits.iter().all(Hit::within_bounds)
             }
             Self::Found { nodes, .. } => nodes.len() <= MAX_NODES_PER_USER,
-            Self::Signal(signal) => signal.within_bounds(),
-            Self::Relays(list) => list.len() <= MAX_RELAY_LIST,
+            Self::Signal { signal, .. } => signal.within_bounds(),
+            Self::Relays(list) => {
+                let addresses = |relay: &NodeAddress| relay.addresses.len() <= MAX_SIGNAL_ADDRESSES;
+                list.len() <= MAX_RELAY_LIST && list.iter().all(addresses)
+            }
             Self::Crl(der) => der.len() <= MAX_CRL_BYTES,
             _ => true,
         }

@@ -1,17 +1,13 @@
 //! The running node: what its parts share, and small things that several of them do with it.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, RwLock},
-    time::Instant,
-};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use nearmesh_common::{
     NodeId, UserAddress, UserName,
     identity::MemberKeyring,
     presence::Presence,
     signed::{Keyring, Signed},
-    wire::NodeAddress,
+    wire::{NodeAddress, signal::RelayOffer},
 };
 use nearmesh_relay::io::endpoint::Endpoint;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -27,12 +23,14 @@ use super::{
     links::Links,
     overlay::{Command, Overlay},
     search::LastResults,
+    whereabouts::Whereabouts,
 };
 use crate::{
     authority::Authority,
     config::Settings,
     enrol::saved,
     profile::Profile,
+    proto::Reached,
     shares::{ShareEvent, Shares},
     transfer::UploadSlots,
 };
@@ -67,6 +65,8 @@ pub struct Node {
     pub commands: mpsc::Sender<Command>,
     /// What a user may see of the overlay.
     pub overlay: watch::Receiver<Overlay>,
+    /// Relays near to this node, nearest first.
+    pub relays: watch::Sender<Vec<RelayOffer>>,
     /// How scans of shared folders go.
     pub share_events: broadcast::Sender<ShareEvent>,
     /// Shared files.
@@ -85,8 +85,8 @@ pub struct Node {
     pub authority_address: NodeAddress,
     /// Their user.
     pub authority_user: UserName,
-    /// Where this node is reached, best first.
-    pub addresses: RwLock<Vec<SocketAddr>>,
+    /// Where this node is, as far as it knows; published by one task, read with [`Node::whereabouts`].
+    pub whereabouts: watch::Sender<Whereabouts>,
     /// Told when the node should end.
     pub stop: watch::Sender<bool>,
 }
@@ -120,9 +120,20 @@ impl Node {
         own.then_some(verified.content)
     }
 
-    /// Where this node is reached, best first.
+    /// Where strangers may try to reach this node, best first.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.addresses.read().expect("no holder panics").clone()
+        self.whereabouts.borrow().addresses()
+    }
+
+    /// How this node is reached, as its presence says.
+    pub fn reached(&self) -> Reached {
+        let known = self.whereabouts.borrow();
+        Reached { addresses: known.addresses(), reach: known.reach, relays: known.relays }
+    }
+
+    /// What this node knows of its own reachability, now and whenever it changes.
+    pub fn whereabouts(&self) -> watch::Receiver<Whereabouts> {
+        self.whereabouts.subscribe()
     }
 
     /// Asks a supernode how it sees this node, and tells the overlay if that is news.
@@ -131,14 +142,18 @@ impl Node {
         tokio::spawn(async move {
             for address in from.addresses {
                 let Some(probe) = node.endpoint.probe(address).await else { continue };
-                let news = {
-                    let mut addresses = node.addresses.write().expect("no holder panics");
-                    let news = super::addresses::merge(&mut addresses, probe.observed);
-                    news.then(|| addresses.clone())
-                };
-                if let Some(addresses) = news {
+                let seen = probe.observed;
+                let news = node.whereabouts.send_if_modified(|known| {
+                    let news = !known.host.contains(&seen) && !known.server_reflexive.contains(&seen);
+                    if news {
+                        known.server_reflexive = vec![seen];
+                    }
+                    news
+                });
+                if news {
+                    let addresses = node.addresses();
                     debug!(?addresses, "this node is also reached at another address");
-                    let _ = node.commands.send(Command::Addresses(addresses)).await;
+                    let _ = node.commands.send(Command::Reached(node.reached())).await;
                 }
                 return;
             }

@@ -10,7 +10,6 @@ mod view;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -38,7 +37,7 @@ use super::{
 };
 use crate::{
     config::Promote,
-    proto::{self as client, Candidate, Client, Event, Question},
+    proto::{self as client, Candidate, Client, Event, Question, Reached},
 };
 
 pub use view::Overlay;
@@ -64,8 +63,8 @@ pub enum Command {
     },
     /// No more answers, please.
     Cancel(RequestId),
-    /// This node is reached at other addresses now.
-    Addresses(Vec<SocketAddr>),
+    /// This node is reached in another way now.
+    Reached(Reached),
     /// A revocation list to look at, ours or a peer's.
     Crl(Box<[u8]>),
     /// Leave politely, then say so.
@@ -96,8 +95,7 @@ impl OverlayTask {
         view: watch::Sender<Overlay>,
         known: Vec<Candidate>,
     ) -> Self {
-        let config =
-            client::Config { addresses: node.addresses(), journal: node.shares.mark(), serving: false };
+        let config = client::Config { reached: node.reached(), journal: node.shares.mark(), serving: false };
         let keyring = Arc::clone(&node.keyring) as Arc<dyn Keyring>;
         let mut client = Client::new(config, keyring, rand::random(), now());
         client.handle(client::Input::Candidates(known), now());
@@ -233,8 +231,9 @@ impl OverlayTask {
                 self.client.handle(client::Input::Ask { id, question }, now());
             }
             Command::Cancel(id) => self.cancel(id),
-            Command::Addresses(addresses) => {
-                self.client.handle(client::Input::Addresses(addresses.clone()), now());
+            Command::Reached(reached) => {
+                let addresses = reached.addresses.clone();
+                self.client.handle(client::Input::Reached(reached), now());
                 self.tell_supernode(supernode::Input::Addresses(addresses));
             }
             Command::Crl(der) => self.consider_crl(&der),

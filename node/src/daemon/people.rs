@@ -162,8 +162,16 @@ impl Node {
 
     /// The smallest round trip to any of these addresses, by STUN.
     pub async fn measure(&self, addresses: &[SocketAddr]) -> Option<Duration> {
-        let probes = addresses.iter().map(|address| self.endpoint.probe(*address));
-        join_all(probes).await.into_iter().flatten().map(|probe| probe.rtt).min()
+        self.nearest(addresses).await.map(|(_, rtt)| rtt)
+    }
+
+    /// The address with the smallest round trip, by STUN.
+    pub async fn nearest(&self, addresses: &[SocketAddr]) -> Option<(SocketAddr, Duration)> {
+        let probes = addresses.iter().map(|address| async move {
+            let probe = self.endpoint.probe(*address).await?;
+            Some((*address, probe.rtt))
+        });
+        join_all(probes).await.into_iter().flatten().min_by_key(|(_, rtt)| *rtt)
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     path::Path,
-    sync::{Arc, RwLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -34,6 +34,7 @@ use super::{
     links::Links,
     node::Node,
     overlay::{self, Command, Overlay, OverlayTask},
+    whereabouts::Whereabouts,
 };
 use crate::{
     authority::Authority,
@@ -172,7 +173,6 @@ async fn start(
 
     let known = host_cache::load(&profile.host_cache());
     let towards: Vec<SocketAddr> = known.iter().flat_map(|known| known.address.addresses.clone()).collect();
-    let reached_at = addresses::of_socket(listen, &towards);
     let (link_events, links_happen) = mpsc::channel(EVENTS);
     let (commands, commands_come) = mpsc::channel(overlay::QUEUE);
     let (view, overlay) = watch::channel(Overlay::default());
@@ -188,6 +188,7 @@ async fn start(
         asker: Asker::new(commands.clone()),
         commands,
         overlay: overlay.clone(),
+        relays: watch::Sender::new(Vec::new()),
         share_events,
         shares: Arc::new(shares),
         uploads: UploadSlots::new(settings.upload_slots as usize),
@@ -197,7 +198,7 @@ async fn start(
         authority,
         authority_address,
         authority_user,
-        addresses: RwLock::new(reached_at),
+        whereabouts: watch::Sender::new(Whereabouts::new(addresses::of_socket(listen))),
         stop: watch::Sender::new(false),
         keyring: Arc::new(MemberKeyring::new(membership)),
         endpoint,

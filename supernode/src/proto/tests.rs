@@ -4,4 +4,6 @@ mod attaching;
 mod directory;
 mod hostile;
 mod meeting;
+mod relays;
 mod searching;
+mod signals;

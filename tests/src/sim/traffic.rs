@@ -91,7 +91,7 @@ fn kind(message: &LinkMessage) -> &'static str {
             ToChild::SearchDone { .. } => "search done",
             ToChild::Found { .. } => "found",
             ToChild::Supernodes(_) => "supernodes",
-            ToChild::Signal(_) => "signal to child",
+            ToChild::Signal { .. } => "signal to child",
             ToChild::Relays(_) => "relays",
             ToChild::Crl(_) => "crl",
             ToChild::Declined { .. } => "declined",

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use nearmesh_common::wire::{LinkMessage, NodeAddress, file::JournalMark, home::RequestId};
 use nearmesh_supernode::proto::{self as supernode, CloseReason, Supernode};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::OverlayTask;
 use crate::{
@@ -44,6 +44,7 @@ impl OverlayTask {
                 self.node.links.send(to, LinkMessage::ToHome(message));
             }
             client::Output::Probe(peer) => self.probe(peer),
+            client::Output::ProbeRelay(relay) => self.probe_relay(relay),
             client::Output::ReadJournal { after, limit } => {
                 self.read_journal(after, limit);
             }
@@ -85,6 +86,14 @@ impl OverlayTask {
         });
     }
 
+    fn probe_relay(&self, relay: NodeAddress) {
+        let (node, feedback) = (Arc::clone(&self.node), self.feedback.clone());
+        tokio::spawn(async move {
+            let answer = node.nearest(&relay.addresses).await;
+            let _ = feedback.send(client::Input::RelayProbed { node: relay.node, answer }).await;
+        });
+    }
+
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Home(_) | Event::Standby(_) | Event::Registered(_) => {
@@ -94,7 +103,13 @@ impl OverlayTask {
                 }
                 self.publish();
             }
+            Event::Relays(relays) => {
+                self.node.relays.send_replace(relays);
+            }
             Event::HostCache(candidates) => self.save_host_cache(candidates),
+            Event::Signal { home, signal } => {
+                debug!(%home, from = %signal.from.short(), "a signal that nobody takes yet")
+            }
             Event::Hits { id, .. } => self.deliver(id, event, false),
             Event::SearchDone { id, .. } | Event::Found { id, .. } | Event::Failed { id, .. } => {
                 self.deliver(id, event, true);
