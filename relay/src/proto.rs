@@ -3,6 +3,7 @@
 
 pub mod admission;
 pub mod demux;
+pub mod nat;
 pub mod path;
 pub mod rate;
 pub mod stun;
