@@ -3,10 +3,16 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod acceptor;
+pub(crate) mod congestion;
 pub mod counters;
 pub mod endpoint;
+pub mod forward;
 pub mod newcomer;
+pub(crate) mod paths;
+pub mod peer_path;
+pub(crate) mod port;
 pub mod probe;
+pub mod reservation;
 pub mod socket;
 pub mod tls;
 pub mod transport;

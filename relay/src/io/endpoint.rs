@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use nearmesh_common::NodeId;
+use nearmesh_common::{
+    NodeId,
+    wire::{relay::RelayRequest, signal::SessionId},
+};
 use quinn::{ClientConfig, ConnectError, Connection, ConnectionError, EndpointConfig, TokioRuntime};
 use thiserror::Error;
 use tokio::{
@@ -19,10 +22,14 @@ pub use super::acceptor::Accepted;
 use super::{
     acceptor::{AcceptCounts, Acceptor, Current, HANDSHAKE_LIMIT, MAX_WAITING},
     counters::Counters,
+    forward::Forwarding,
+    peer_path::{PathNews, PeerPath, PeerPathError},
     probe::{self, Probe},
+    reservation::Reservation,
     socket::SharedSocket,
     tls::{self, QuicConfigs, TlsConfigs, TlsError},
 };
+use crate::proto::path::{route::Route, virtual_addr::VirtualAddr};
 
 /// Why the port could not be opened.
 #[derive(Debug, Error)]
@@ -55,6 +62,9 @@ pub enum DialError {
     /// The system gave no port to dial from.
     #[error("no UDP socket: {0}")]
     Socket(#[source] io::Error),
+    /// No way to the peer was found in time.
+    #[error("there is no path to the peer")]
+    NoRoute,
     /// No answer in time.
     #[error("nobody answered")]
     NoAnswer,
@@ -78,6 +88,7 @@ struct Inner {
     accepted: Mutex<mpsc::Receiver<Accepted>>,
     accept_counts: Arc<AcceptCounts>,
     acceptor: AbortHandle,
+    forwarder: AbortHandle,
 }
 
 impl Endpoint {
@@ -102,14 +113,26 @@ impl Endpoint {
         let (sender, accepted) = mpsc::channel(MAX_WAITING);
         let acceptor = Acceptor {
             quinn: quinn.clone(),
+            socket: socket.clone(),
             current: current.clone(),
             counts: accept_counts.clone(),
             accepted: sender,
+            forwarding: socket.forwarding().clone(),
         };
         let acceptor = tokio::spawn(acceptor.run()).abort_handle();
+        let forwarder = tokio::spawn(socket.forwarding().clone().run()).abort_handle();
         let accepted = Mutex::new(accepted);
         Ok(Self {
-            inner: Arc::new(Inner { quinn, socket, local, current, accepted, accept_counts, acceptor }),
+            inner: Arc::new(Inner {
+                quinn,
+                socket,
+                local,
+                current,
+                accepted,
+                accept_counts,
+                acceptor,
+                forwarder,
+            }),
         })
     }
 
@@ -150,6 +173,57 @@ impl Endpoint {
             return None;
         }
         probe::probe(&self.inner.socket, addr).await
+    }
+
+    /// Gives `node` a virtual address, over which connections may be made and accepted, whose packets take the
+    /// route that the handle says. Path probes of `session` come out of the receiver.
+    pub fn peer_path(
+        &self,
+        node: NodeId,
+        session: SessionId,
+    ) -> Result<(PeerPath, mpsc::Receiver<PathNews>), PeerPathError> {
+        let (peer, news) = self.inner.socket.paths().add(node, session.into())?;
+        Ok((PeerPath::new(peer, self.inner.socket.clone()), news))
+    }
+
+    /// Connects to the peer of `path` and verifies that it is the node that it should be, as soon as there is a route.
+    pub async fn dial_path(&self, path: &PeerPath) -> Result<Connection, DialError> {
+        let mut route = path.watch_route();
+        let routed = timeout(HANDSHAKE_LIMIT, route.wait_for(Option::is_some)).await;
+        if !matches!(routed, Ok(Ok(_))) {
+            return Err(DialError::NoRoute);
+        }
+        let config = self.configs().path_client(path.peer().epoch.clone());
+        let connection = self.connect(config, path.node(), path.virtual_addr().addr()).await?;
+        path.adopt(connection.clone());
+        Ok(connection)
+    }
+
+    /// Who has the virtual address `addr`, and so who the other end of a connection with it must prove to be.
+    pub fn peer_of(&self, addr: VirtualAddr) -> Option<NodeId> {
+        self.inner.socket.paths().peer(addr.addr()).map(|peer| peer.node)
+    }
+
+    /// The address at the other end of `connection`, as it is now; `None` if its packets are relayed, or have no route.
+    pub fn direct_remote(&self, connection: &Connection) -> Option<SocketAddr> {
+        let remote = connection.remote_address();
+        if VirtualAddr::of(remote).is_none() {
+            return Some(remote);
+        }
+        match self.inner.socket.paths().peer(remote)?.route()? {
+            Route::Direct { to, .. } => Some(to),
+            Route::Relayed { .. } => None,
+        }
+    }
+
+    /// Asks the relay at the other end of a connection of this port for a reservation. It ends when it is dropped.
+    pub fn reserve(&self, relay: &Connection, request: RelayRequest) -> Reservation {
+        Reservation::new(relay, request, self.inner.socket.proofs())
+    }
+
+    /// What this port forwards for others: nothing, until it is given limits.
+    pub fn forwarding(&self) -> &Forwarding {
+        self.inner.socket.forwarding()
     }
 
     /// Where the port is bound: with port 0 asked for, the one that was given.
@@ -195,6 +269,7 @@ impl Endpoint {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.acceptor.abort();
+        self.forwarder.abort();
         self.quinn.close(0u32.into(), b"closing");
     }
 }
