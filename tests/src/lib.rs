@@ -1,5 +1,7 @@
-//! What the ladder of tests stands on: the deterministic simulator, and real processes.
+//! What the ladder of tests stands on: the deterministic simulator, real processes, and the lab in network namespaces.
 
+#[cfg(target_os = "linux")]
+pub mod lab;
 pub mod process;
 pub mod rogue;
 pub mod sim;
