@@ -24,7 +24,6 @@ mod hairpin;
 mod lifetime;
 mod mapping;
 mod run;
-mod scope;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -39,7 +38,6 @@ use nearmesh_common::{
 pub use discovery::Discovery;
 pub use filtering::{CONTACT_MEMORY, Contacts};
 pub use lifetime::SILENCES;
-pub use scope::Scope;
 pub use verdict::{Report, Verdict, keep_alive};
 
 /// Something happened.

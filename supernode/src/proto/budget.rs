@@ -24,9 +24,13 @@ pub(super) enum Charge {
     Summary,
     /// A request for the list of supernodes.
     List,
+    /// A node's request for a packet to itself.
+    DialBack,
+    /// The same, passed on by the supernode that was asked.
+    PassedDialBack,
 }
 
-const KINDS: usize = 8;
+const KINDS: usize = 10;
 
 impl Charge {
     /// Each second, and at once.
@@ -48,6 +52,10 @@ impl Charge {
             Self::Summary => (1, 4),
             // Guess: a node asks when it starts and every ten minutes.
             Self::List => (1, 10),
+            // A round of tests asks six times, and comes again when the network changes.
+            Self::DialBack => (1, 24),
+            // Guess: a supernode's 500 children in ten minutes, and a few that start together.
+            Self::PassedDialBack => (5, 60),
         }
     }
 }

@@ -9,12 +9,13 @@ use std::{
 use nearmesh_common::{
     Now,
     nat::{Mapping, Nat},
+    scope::Scope,
     wire::home::DialBack,
 };
 use rand::{Rng, RngExt, rngs::StdRng};
 
 use super::{
-    Input, Observer, Output, ProbeId, Report, Scope, Socket, Token, Verdict,
+    Input, Observer, Output, ProbeId, Report, Socket, Token, Verdict,
     fresh::{self, Fresh},
     lifetime::Lifetime,
     mapping::Observations,

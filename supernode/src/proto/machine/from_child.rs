@@ -15,6 +15,7 @@ use super::{
     super::{
         budget::Charge,
         children::{Admission, MAX_OPEN_QUESTIONS, objection},
+        dial_back,
         publishing::holders,
         waves::Plan,
     },
@@ -50,7 +51,11 @@ impl Supernode {
                     self.world.tell_child(from, ToChild::Supernodes(self.membership.list()));
                 }
             }
-            ToHome::Signal { .. } | ToHome::ListRelays | ToHome::DialBack(_) => {
+            ToHome::DialBack(request) => {
+                let members = self.membership.members().collect();
+                dial_back::on_asked(from, request, members, &mut self.world);
+            }
+            ToHome::Signal { .. } | ToHome::ListRelays => {
                 self.world.strange(&from, "not spoken here yet");
             }
             ToHome::Crl(crl) => self.on_crl(from, crl),
