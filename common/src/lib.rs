@@ -10,6 +10,7 @@ pub mod identity;
 pub mod name;
 pub mod nat;
 pub mod presence;
+pub mod scope;
 pub mod signed;
 pub mod supernode_record;
 pub mod text;

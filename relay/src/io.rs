@@ -3,8 +3,10 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod acceptor;
+pub mod aside;
 pub(crate) mod congestion;
 pub mod counters;
+pub mod dial_back;
 pub mod endpoint;
 pub mod forward;
 pub mod kick;

@@ -5,6 +5,7 @@ pub mod admission;
 pub mod demux;
 pub mod forward;
 pub mod framing;
+pub mod nat;
 pub mod path;
 pub mod rate;
 pub mod sort;

@@ -103,9 +103,32 @@ pub struct DialBack {
 pub enum DialBackBy {
     /// The asked supernode, from a port that the asker has not sent to: passes if filtering is address-dependent or open.
     OtherPort,
-    /// Another supernode, from a port that the asker has not sent to: passes if filtering is endpoint-independent, unless
-    /// the asker has sent to that supernode too.
-    OtherNode,
+    /// Another supernode on another address, from a port that the asker has not sent to: passes if filtering is endpoint-independent,
+    /// unless the asker has sent to that supernode too.
+    OtherNode {
+        /// Not this one: the asker has sent to it.
+        not: Option<NodeId>,
+    },
+}
+
+/// What became of a [`DialBack`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DialBackAnswer {
+    /// Of which.
+    pub token: [u8; 16],
+    /// What.
+    pub outcome: DialBackOutcome,
+}
+
+/// Whether a packet was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DialBackOutcome {
+    /// By the asked supernode, from this port, which answers STUN binding requests for a few seconds.
+    SentFrom(u16),
+    /// Another supernode was asked to.
+    PassedOn,
+    /// By nobody: it could not be sent, no other supernode is there, or too many were asked for.
+    Nobody,
 }
 
 /// From a supernode to its child.
@@ -156,6 +179,8 @@ pub enum ToChild {
         /// The message; `to` is this child.
         signal: Box<Signal>,
     },
+    /// What became of a dial-back that was asked for.
+    DialBack(DialBackAnswer),
     /// Nodes that may relay, nearest to me first, at most [`MAX_RELAY_LIST`], each with at most [`MAX_SIGNAL_ADDRESSES`].
     Relays(Vec<NodeAddress>),
     /// The newest revocation list.

@@ -17,19 +17,25 @@ use tokio::{
     task::AbortHandle,
     time::timeout,
 };
+use tracing::debug;
 
 pub use super::acceptor::Accepted;
 use super::{
     acceptor::{AcceptCounts, Acceptor, Current, HANDSHAKE_LIMIT, MAX_WAITING},
+    aside::Aside,
     counters::Counters,
+    dial_back::{self, DialledBack},
     forward::Forwarding,
     peer_path::{PathNews, PeerPath, PeerPathError},
-    probe::{self, Probe},
+    probe::{self, Probe, Query},
     reservation::Reservation,
     socket::SharedSocket,
     tls::{self, QuicConfigs, TlsConfigs, TlsError},
 };
-use crate::proto::path::{Route, Tag, virtual_addr::VirtualAddr};
+use crate::proto::{
+    nat::Token,
+    path::{Route, Tag, virtual_addr::VirtualAddr},
+};
 
 /// Why the port could not be opened.
 #[derive(Debug, Error)]
@@ -89,6 +95,7 @@ struct Inner {
     accept_counts: Arc<AcceptCounts>,
     acceptor: AbortHandle,
     forwarder: AbortHandle,
+    aside: std::sync::Mutex<Option<Aside>>,
 }
 
 impl Endpoint {
@@ -132,6 +139,7 @@ impl Endpoint {
                 accept_counts,
                 acceptor,
                 forwarder,
+                aside: std::sync::Mutex::default(),
             }),
         })
     }
@@ -163,16 +171,66 @@ impl Endpoint {
 
     /// The next one who dialled us, handshake completed; `None` once the endpoint is closed.
     pub async fn accept(&self) -> Option<Accepted> {
-        self.inner.accepted.lock().await.recv().await
+        let accepted = self.inner.accepted.lock().await.recv().await?;
+        let (Accepted::Member(connection) | Accepted::Enrol(connection)) = &accepted;
+        self.inner.socket.dial_backs().note_answered(connection.remote_address());
+        Some(accepted)
     }
 
     /// Measures the round trip to `addr` and learns our own address as seen from there, with a few STUN requests within
     /// a second. `None` if nothing came back.
     pub async fn probe(&self, addr: SocketAddr) -> Option<Probe> {
+        self.observe_with(Query::rounds(addr)).await
+    }
+
+    /// Asks `addr` once as whom it sees this port.
+    pub async fn observe(&self, addr: SocketAddr) -> Option<Probe> {
+        self.observe_with(Query::once(addr)).await
+    }
+
+    /// The same as [`probe`](Self::probe) from another socket: whom it asks remains a stranger to this port's NAT. The address that
+    /// it learns is of no other use.
+    pub async fn probe_aside(&self, addr: SocketAddr) -> Option<Probe> {
         if addr.is_ipv4() != self.inner.local.is_ipv4() {
             return None;
         }
-        probe::probe(&self.inner.socket, addr).await
+        match self.aside() {
+            Some(aside) => aside.probe(addr).await,
+            None => self.probe(addr).await,
+        }
+    }
+
+    /// A fresh socket on the port's interface, to ask from.
+    ///
+    /// # Errors
+    /// If the system gives none.
+    pub fn open_aside(&self) -> io::Result<Aside> {
+        Aside::open(SocketAddr::new(self.inner.local.ip(), 0))
+    }
+
+    /// Sends `token` to `to` from a port that is used for nothing else, and says from which; `None` if it could not be sent. That port
+    /// answers STUN binding requests for three seconds.
+    pub async fn dial_back(&self, to: SocketAddr, token: Token) -> Option<u16> {
+        if to.is_ipv4() != self.inner.local.is_ipv4() {
+            return None;
+        }
+        dial_back::send(&self.inner.socket, to, token).await
+    }
+
+    /// The next token that came at this port.
+    pub async fn dialled_back(&self) -> Option<DialledBack> {
+        self.inner.socket.dial_backs().next().await
+    }
+
+    /// Sends `token` to `to` from this port.
+    pub fn send_token(&self, to: SocketAddr, token: Token) {
+        self.inner.socket.dial_backs().note_sought(to);
+        self.inner.socket.send_now(&token.packet(), to);
+    }
+
+    /// Whether this port has dialled, or asked, that IP address in the last minutes.
+    pub fn has_sought(&self, address: SocketAddr) -> bool {
+        self.inner.socket.dial_backs().is_sought(address)
     }
 
     /// Gives `node` a virtual address, over which connections may be made and accepted, whose packets take the
@@ -253,12 +311,31 @@ impl Endpoint {
         if addr.is_ipv4() != self.inner.local.is_ipv4() {
             return Err(DialError::IpVersion);
         }
+        self.inner.socket.dial_backs().note_sought(addr);
         let connecting = self.inner.quinn.connect_with(config, addr, &node.dns_name())?;
         match timeout(HANDSHAKE_LIMIT, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(ConnectionError::TimedOut)) | Err(_) => Err(DialError::NoAnswer),
             Ok(Err(error)) => Err(DialError::Handshake(error)),
         }
+    }
+
+    async fn observe_with(&self, query: Query) -> Option<Probe> {
+        let to = query.to();
+        if to.is_ipv4() != self.inner.local.is_ipv4() {
+            return None;
+        }
+        let socket = &self.inner.socket;
+        socket.dial_backs().note_sought(to);
+        probe::run(socket.probes(), query, |packet, to| socket.send_now(packet, to)).await
+    }
+
+    fn aside(&self) -> Option<Aside> {
+        let mut aside = self.inner.aside.lock().unwrap_or_else(PoisonError::into_inner);
+        if aside.is_none() {
+            *aside = self.open_aside().inspect_err(|error| debug!(%error, "no socket beside the port")).ok();
+        }
+        aside.clone()
     }
 
     fn configs(&self) -> Arc<QuicConfigs> {

@@ -30,6 +30,7 @@ use tracing::debug;
 pub use super::port::SOCKET_BUFFER;
 use super::{
     counters::{Count, Counters},
+    dial_back::DialBacks,
     forward::{Forwarding, SendNow},
     now,
     paths::Paths,
@@ -51,6 +52,7 @@ pub struct SharedSocket {
     granted: Granted,
     responder: Mutex<Responder>,
     probes: Probes,
+    dial_backs: DialBacks,
     forwarding: Forwarding,
     proofs: Proofs,
     paths: Arc<Paths>,
@@ -74,6 +76,7 @@ impl SharedSocket {
             granted,
             responder: Mutex::new(Responder::new(rand::random())),
             probes: Probes::default(),
+            dial_backs: DialBacks::default(),
             forwarding: Forwarding::new(),
             proofs: Proofs::default(),
             paths: Arc::new(Paths::new(local)),
@@ -88,6 +91,29 @@ impl SharedSocket {
     /// Those who wait for answers to our own STUN requests.
     pub(crate) fn probes(&self) -> &Probes {
         &self.probes
+    }
+
+    /// Tokens that came, and whom we have sent to.
+    pub(crate) fn dial_backs(&self) -> &DialBacks {
+        &self.dial_backs
+    }
+
+    /// Where the port is bound.
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// What the responder has to say to a packet that came elsewhere, and to whom.
+    pub(crate) fn stun_answer(&self, packet: &[u8], from: SocketAddr) -> Option<(Vec<u8>, SocketAddr)> {
+        let decision =
+            self.responder.lock().unwrap_or_else(PoisonError::into_inner).handle(packet, from, now());
+        match decision {
+            Decision::Answer(bytes, to) => Some((bytes, to)),
+            Decision::Ignore(reason) => {
+                debug!(%from, ?reason, "a STUN packet was ignored");
+                None
+            }
+        }
     }
 
     /// What is forwarded here for others.
@@ -142,6 +168,7 @@ impl SharedSocket {
             Kind::Stun if stun_message::is_response(packet) => self.probes.deliver(meta.addr, packet),
             Kind::Stun if socket == SocketIndex::MAIN => self.answer(packet, meta),
             Kind::Relayed(_) if self.is_proof_request(packet) => {}
+            Kind::DialBack if self.dial_backs.deliver(meta.addr, packet) => {}
             _ => self.reserved.up(),
         }
     }
@@ -160,12 +187,9 @@ impl SharedSocket {
     }
 
     fn answer(&self, packet: &[u8], meta: &RecvMeta) {
-        let decision =
-            self.responder.lock().unwrap_or_else(PoisonError::into_inner).handle(packet, meta.addr, now());
-        match decision {
+        if let Some((answer, to)) = self.stun_answer(packet, meta.addr) {
             // From the address that was asked: a node may have several, and an answer from another one is not believed.
-            Decision::Answer(bytes, to) => self.send_from(&bytes, to, meta.dst_ip),
-            Decision::Ignore(reason) => debug!(from = %meta.addr, ?reason, "a STUN packet was ignored"),
+            self.send_from(&answer, to, meta.dst_ip);
         }
     }
 

@@ -6,6 +6,7 @@
 //! | `00xxxxxx` with the magic cookie | STUN (RFC 8489, section 5) |
 //! | `1000xxxx`, longer than a channel id | relayed (`nearmesh_common::wire::relay`) |
 //! | `1001xxxx` | a path probe: after the first byte the tag of its session |
+//! | `1010xxxx` | a dial-back: then a token ([`nat`](super::nat)) |
 //! | all others | reserved |
 
 use nearmesh_common::wire::relay::ChannelId;
@@ -21,6 +22,8 @@ pub enum Kind {
     Relayed(ChannelId),
     /// For the machine that looks for paths to one peer.
     PathProbe,
+    /// Sent to us on request, to see whether it comes in.
+    DialBack,
     /// Nothing that is spoken here yet.
     Reserved,
 }
@@ -29,6 +32,7 @@ const QUIC_FIXED_BIT: u8 = 0x40;
 const STUN_ZERO_BITS: u8 = 0xc0;
 const FIRST_FOUR: u8 = 0xf0;
 const PATH_PROBE: u8 = 0x90;
+const DIAL_BACK: u8 = 0xa0;
 const STUN_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 
 /// Whether each packet of a receive batch is QUIC: then nothing has to be taken out, and nobody looks further.
@@ -45,6 +49,7 @@ pub fn kind(packet: &[u8]) -> Kind {
     match packet.first() {
         Some(first) if first & QUIC_FIXED_BIT != 0 => Kind::Quic,
         Some(first) if first & FIRST_FOUR == PATH_PROBE => Kind::PathProbe,
+        Some(first) if first & FIRST_FOUR == DIAL_BACK => Kind::DialBack,
         Some(first) if first & STUN_ZERO_BITS == 0 && packet.get(4..8) == Some(&STUN_COOKIE) => Kind::Stun,
         _ => match ChannelId::of(packet) {
             Some(channel) if packet.len() > ChannelId::LENGTH => Kind::Relayed(channel),

@@ -30,9 +30,13 @@ pub(super) enum Charge {
     Carry,
     /// What a child is told by other nodes.
     Delivery,
+    /// A node's request for a packet to itself.
+    DialBack,
+    /// The same, passed on by the supernode that was asked.
+    PassedDialBack,
 }
 
-const KINDS: usize = 11;
+const KINDS: usize = 13;
 
 impl Charge {
     /// Each second, and at once.
@@ -61,6 +65,10 @@ impl Charge {
             Self::Carry => (150, 1000),
             // Guess: several times what a child says itself, as many others may call it; its outbox holds ten times as much.
             Self::Delivery => (60, 400),
+            // A round of tests asks six times, and comes again when the network changes.
+            Self::DialBack => (1, 24),
+            // Guess: a supernode's 500 children in ten minutes, and a few that start together.
+            Self::PassedDialBack => (5, 60),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What children and other supernodes may rely on.
 
 mod attaching;
+mod dial_backs;
 mod directory;
 mod hostile;
 mod meeting;

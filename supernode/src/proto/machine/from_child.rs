@@ -17,6 +17,7 @@ use super::{
     super::{
         budget::Charge,
         children::{Admission, MAX_OPEN_QUESTIONS, objection},
+        dial_back,
         publishing::holders,
         relays,
         signals::{self, Whither},
@@ -56,8 +57,9 @@ impl Supernode {
             }
             ToHome::Signal { home, signal } => self.on_signal(from, home, signal),
             ToHome::ListRelays => self.on_list_relays(from),
-            ToHome::DialBack(_) => {
-                self.world.strange(&from, "not spoken here yet");
+            ToHome::DialBack(request) => {
+                let members = self.membership.members().collect();
+                dial_back::on_asked(from, request, members, &mut self.world);
             }
             ToHome::Crl(crl) => self.on_crl(from, crl),
         }

@@ -11,7 +11,7 @@ use nearmesh_common::{
 };
 
 use super::{
-    super::{budget::Charge, signals},
+    super::{budget::Charge, dial_back, signals},
     Supernode, local_hits,
 };
 
@@ -47,7 +47,7 @@ impl Supernode {
                 let here = self.children.contains(&signal.to);
                 signals::on_member(from, here, signal, world);
             }
-            Mesh::DialBack { .. } => world.strange(&from, "not spoken here yet"),
+            Mesh::DialBack { to, token } => dial_back::on_passed(from, to, token, world),
             Mesh::Members(records) => self.membership.on_members(from, records, world),
             Mesh::SummaryPart { version, first, last, entries } => {
                 self.summaries.on_part(from, version, (first, last), &entries, world);
