@@ -59,6 +59,8 @@ pub struct Config {
     pub downloads: Option<PathBuf>,
     /// Uploads at a time.
     pub upload_slots: Option<u32>,
+    /// Whether the router is asked to let everybody in.
+    pub port_mapping: Option<bool>,
     /// What is logged, in the syntax of NEARMESH_LOG.
     pub log: Option<String>,
 }
@@ -89,6 +91,8 @@ pub struct Settings {
     pub downloads: PathBuf,
     /// Uploads at a time.
     pub upload_slots: u32,
+    /// Whether the router is asked to let everybody in.
+    pub port_mapping: bool,
     /// What is logged.
     pub log: Option<String>,
 }
@@ -183,6 +187,7 @@ impl Config {
             inbox: self.inbox.unwrap_or_else(|| profile.inbox()),
             downloads: self.downloads.unwrap_or_else(|| profile.downloads()),
             upload_slots: self.upload_slots.unwrap_or(DEFAULT_UPLOAD_SLOTS),
+            port_mapping: self.port_mapping.unwrap_or(true),
             log: self.log,
         }
     }

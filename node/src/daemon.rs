@@ -23,6 +23,8 @@ mod links;
 mod node;
 mod overlay;
 mod people;
+mod port_mapping;
+mod reachability;
 mod search;
 mod sharing;
 mod start;

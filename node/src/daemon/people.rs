@@ -160,9 +160,10 @@ impl Node {
         }))
     }
 
-    /// The smallest round trip to any of these addresses, by STUN.
+    /// The smallest round trip to any of these addresses, by STUN, from beside the port: who is only measured must remain a stranger to
+    /// this node's NAT, or nobody is left who can tell whether strangers are let in.
     pub async fn measure(&self, addresses: &[SocketAddr]) -> Option<Duration> {
-        let probes = addresses.iter().map(|address| self.endpoint.probe(*address));
+        let probes = addresses.iter().map(|address| self.endpoint.probe_aside(*address));
         join_all(probes).await.into_iter().flatten().map(|probe| probe.rtt).min()
     }
 }
