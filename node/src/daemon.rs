@@ -24,6 +24,8 @@ mod node;
 mod outbox;
 mod overlay;
 mod people;
+mod port_mapping;
+mod reachability;
 mod search;
 mod sharing;
 mod start;

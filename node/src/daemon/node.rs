@@ -9,7 +9,7 @@ use nearmesh_common::{
     signed::{Keyring, Signed},
     wire::{NodeAddress, signal::RelayOffer},
 };
-use nearmesh_relay::io::endpoint::Endpoint;
+use nearmesh_relay::{io::endpoint::Endpoint, proto::nat};
 use tokio::sync::{broadcast, mpsc, watch};
 use tracing::{debug, warn};
 
@@ -22,6 +22,7 @@ use super::{
     gifts::Gifts,
     links::Links,
     overlay::{Command, Overlay},
+    port_mapping::PortMapping,
     search::LastResults,
     whereabouts::Whereabouts,
 };
@@ -87,6 +88,10 @@ pub struct Node {
     pub authority_user: UserName,
     /// Where this node is, as far as it knows; published by one task, read with [`Node::whereabouts`].
     pub whereabouts: watch::Sender<Whereabouts>,
+    /// What others have to say to the task that finds that out. Nobody waits for room.
+    pub discovery: mpsc::Sender<nat::Input>,
+    /// What the router gave on request.
+    pub port_mapping: watch::Sender<PortMapping>,
     /// Told when the node should end.
     pub stop: watch::Sender<bool>,
 }
@@ -134,30 +139,6 @@ impl Node {
     /// What this node knows of its own reachability, now and whenever it changes.
     pub fn whereabouts(&self) -> watch::Receiver<Whereabouts> {
         self.whereabouts.subscribe()
-    }
-
-    /// Asks a supernode how it sees this node, and tells the overlay if that is news.
-    pub fn learn_addresses(self: &Arc<Self>, from: NodeAddress) {
-        let node = Arc::clone(self);
-        tokio::spawn(async move {
-            for address in from.addresses {
-                let Some(probe) = node.endpoint.probe(address).await else { continue };
-                let seen = probe.observed;
-                let news = node.whereabouts.send_if_modified(|known| {
-                    let news = !known.host.contains(&seen) && !known.server_reflexive.contains(&seen);
-                    if news {
-                        known.server_reflexive = vec![seen];
-                    }
-                    news
-                });
-                if news {
-                    let addresses = node.addresses();
-                    debug!(?addresses, "this node is also reached at another address");
-                    let _ = node.commands.send(Command::Reached(node.reached())).await;
-                }
-                return;
-            }
-        });
     }
 
     /// Adopts a revocation list, if it is the root's and newer; says whether it was. From then on no handshake with

@@ -19,9 +19,10 @@ use nearmesh_common::{
     signed::Keyring,
     wire::{
         LinkMessage,
-        home::{Refusal, RequestId, ToChild, ToHome},
+        home::{DialBack, Refusal, RequestId, ToChild, ToHome},
     },
 };
+use nearmesh_relay::proto::nat;
 use nearmesh_supernode::proto::{self as supernode, Peer, Supernode};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -65,6 +66,22 @@ pub enum Command {
     Cancel(RequestId),
     /// This node is reached in another way now.
     Reached(Reached),
+    /// Ask a supernode for a packet to this node, on the link to it.
+    DialBack {
+        /// Whom.
+        of: NodeId,
+        /// For what.
+        request: DialBack,
+    },
+    /// What became of a packet that a peer had asked for.
+    DialBackSent {
+        /// Who had asked.
+        asker: NodeId,
+        /// What it carried.
+        token: [u8; 16],
+        /// From which port it was sent; none if it was not.
+        port: Option<u16>,
+    },
     /// A revocation list to look at, ours or a peer's.
     Crl(Box<[u8]>),
     /// Leave politely, then say so.
@@ -193,6 +210,9 @@ impl OverlayTask {
     fn on_link_up(&mut self, id: LinkId, peer: Peer) {
         let node = peer.node;
         self.linked.insert(node, (id, peer.clone()));
+        if !self.node.endpoint.has_sought(peer.observed) {
+            let _ = self.node.discovery.try_send(nat::Input::Stranger { from: peer.observed });
+        }
         if self.wanted.contains(&node) {
             self.client.handle(client::Input::LinkUp { node }, now());
         }
@@ -201,6 +221,9 @@ impl OverlayTask {
 
     fn on_message(&mut self, from: NodeId, message: LinkMessage) {
         match message {
+            LinkMessage::ToChild(ToChild::DialBack(answer)) => {
+                let _ = self.node.discovery.try_send(nat::Input::Answered { of: from, answer });
+            }
             LinkMessage::ToChild(message) => {
                 self.client.handle(client::Input::Received { from, message }, now());
             }
@@ -235,6 +258,12 @@ impl OverlayTask {
                 let addresses = reached.addresses.clone();
                 self.client.handle(client::Input::Reached(reached), now());
                 self.tell_supernode(supernode::Input::Addresses(addresses));
+            }
+            Command::DialBack { of, request } => {
+                self.node.links.send(of, LinkMessage::ToHome(ToHome::DialBack(request)));
+            }
+            Command::DialBackSent { asker, token, port } => {
+                self.tell_supernode(supernode::Input::DialBackSent { asker, token, port });
             }
             Command::Crl(der) => self.consider_crl(&der),
             Command::Leave(_) => {}

@@ -160,7 +160,8 @@ impl Node {
         }))
     }
 
-    /// The smallest round trip to any of these addresses, by STUN.
+    /// The smallest round trip to any of these addresses, by STUN, from beside the port: who is only measured must remain a stranger to
+    /// this node's NAT, or nobody is left who can tell whether strangers are let in.
     pub async fn measure(&self, addresses: &[SocketAddr]) -> Option<Duration> {
         self.nearest(addresses).await.map(|(_, rtt)| rtt)
     }
@@ -168,7 +169,7 @@ impl Node {
     /// The address with the smallest round trip, by STUN.
     pub async fn nearest(&self, addresses: &[SocketAddr]) -> Option<(SocketAddr, Duration)> {
         let probes = addresses.iter().map(|address| async move {
-            let probe = self.endpoint.probe(*address).await?;
+            let probe = self.endpoint.probe_aside(*address).await?;
             Some((*address, probe.rtt))
         });
         join_all(probes).await.into_iter().flatten().min_by_key(|(_, rtt)| *rtt)

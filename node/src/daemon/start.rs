@@ -34,6 +34,8 @@ use super::{
     links::Links,
     node::Node,
     overlay::{self, Command, Overlay, OverlayTask},
+    port_mapping,
+    reachability::{self, Reachability},
     whereabouts::Whereabouts,
 };
 use crate::{
@@ -115,7 +117,7 @@ pub async fn run(profile: Profile, options: UpOptions) -> Result<(), UpError> {
     }
     info!("leaving");
     node.stop.send_replace(true);
-    leave(&node).await;
+    tokio::join!(leave(&node), port_mapping::given_back(&node));
     if let Ok(Err(error)) = serving.await {
         warn!(%error, "the control socket failed");
     }
@@ -175,6 +177,7 @@ async fn start(
     let towards: Vec<SocketAddr> = known.iter().flat_map(|known| known.address.addresses.clone()).collect();
     let (link_events, links_happen) = mpsc::channel(EVENTS);
     let (commands, commands_come) = mpsc::channel(overlay::QUEUE);
+    let (discovery, discoveries) = mpsc::channel(reachability::QUEUE);
     let (view, overlay) = watch::channel(Overlay::default());
     let id = membership.node();
     let node = Arc::new(Node {
@@ -198,6 +201,8 @@ async fn start(
         authority,
         authority_address,
         authority_user,
+        discovery,
+        port_mapping: watch::Sender::default(),
         whereabouts: watch::Sender::new(Whereabouts::new(addresses::of_socket(listen))),
         stop: watch::Sender::new(false),
         keyring: Arc::new(MemberKeyring::new(membership)),
@@ -213,6 +218,8 @@ async fn start(
     }
     tokio::spawn(task.run(links_happen, commands_come, fed_back));
     tokio::spawn(accept::accept_connections(Arc::clone(&node)));
+    Reachability::spawn(Arc::clone(&node), discoveries);
+    tokio::spawn(port_mapping::keep(Arc::clone(&node)));
     node.resume_downloads();
     Ok((node, overlay))
 }

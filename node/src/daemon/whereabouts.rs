@@ -9,6 +9,7 @@ use nearmesh_common::{
     presence::MAX_ADDRESSES,
     wire::signal::{Candidate, CandidateKind, MAX_CANDIDATES},
 };
+use nearmesh_relay::proto::nat::Verdict;
 
 /// How often something must pass through a NAT of which nothing is known (RFC 8445, section 11: Tr is 15 s).
 pub const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -27,6 +28,10 @@ pub struct Whereabouts {
     pub nat: Nat,
     /// Whether, and how, others can reach it.
     pub reach: Reach,
+    /// The same in more detail, for the user.
+    pub verdict: Verdict,
+    /// A silence that the NAT was seen to survive.
+    pub mapping_lifetime: Option<Duration>,
     /// How often something must pass on a path through the NAT, so that it stays open.
     pub keep_alive: Duration,
     /// Whether it relays for others: it can, and its user allows it.
@@ -42,6 +47,8 @@ impl Whereabouts {
             server_reflexive: Vec::new(),
             nat: Nat::default(),
             reach: Reach::Unknown,
+            verdict: Verdict::default(),
+            mapping_lifetime: None,
             keep_alive: DEFAULT_KEEP_ALIVE,
             relays: false,
         }

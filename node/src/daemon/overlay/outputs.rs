@@ -1,12 +1,16 @@
 //! Carrying out what the machines decided.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use nearmesh_common::wire::{LinkMessage, NodeAddress, file::JournalMark, home::RequestId};
+use nearmesh_common::{
+    NodeId,
+    wire::{LinkMessage, NodeAddress, file::JournalMark, home::RequestId},
+};
+use nearmesh_relay::proto::nat::Token;
 use nearmesh_supernode::proto::{self as supernode, CloseReason, Supernode};
 use tracing::{debug, info, warn};
 
-use super::OverlayTask;
+use super::{Command, OverlayTask};
 use crate::{
     daemon::{clock::now, connections::CloseCode, host_cache},
     proto::{self as client, Candidate, Event},
@@ -99,7 +103,6 @@ impl OverlayTask {
             Event::Home(_) | Event::Standby(_) | Event::Registered(_) => {
                 if let Event::Home(Some(home)) = &event {
                     info!(home = %home.address.node.short(), "attached");
-                    self.node.learn_addresses(home.address.clone());
                 }
                 self.publish();
             }
@@ -115,6 +118,16 @@ impl OverlayTask {
                 self.deliver(id, event, true);
             }
         }
+    }
+
+    fn send_dial_back(&self, to: SocketAddr, token: [u8; 16], asker: Option<NodeId>) {
+        let node = Arc::clone(&self.node);
+        tokio::spawn(async move {
+            let port = node.endpoint.dial_back(to, Token(token)).await;
+            if let Some(asker) = asker {
+                let _ = node.commands.send(Command::DialBackSent { asker, token, port }).await;
+            }
+        });
     }
 
     fn save_host_cache(&self, candidates: Vec<Candidate>) {
@@ -163,6 +176,7 @@ impl OverlayTask {
                     self.close_link(node, code);
                 }
             }
+            supernode::Output::SendDialBack { to, token, asker } => self.send_dial_back(to, token, asker),
             supernode::Output::OfferedCrl(der) => self.consider_crl(&der),
         }
     }
