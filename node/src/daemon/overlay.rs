@@ -20,6 +20,7 @@ use nearmesh_common::{
     wire::{
         LinkMessage,
         home::{Refusal, RequestId, ToChild, ToHome},
+        signal::Signal,
     },
 };
 use nearmesh_supernode::proto::{self as supernode, Peer, Supernode};
@@ -65,6 +66,13 @@ pub enum Command {
     Cancel(RequestId),
     /// This node is reached in another way now.
     Reached(Reached),
+    /// Say something to a node whose home is `home`.
+    Signal {
+        /// The other node's home.
+        home: NodeId,
+        /// What.
+        signal: Box<Signal>,
+    },
     /// A revocation list to look at, ours or a peer's.
     Crl(Box<[u8]>),
     /// Leave politely, then say so.
@@ -236,6 +244,9 @@ impl OverlayTask {
                 self.client.handle(client::Input::Reached(reached), now());
                 self.tell_supernode(supernode::Input::Addresses(addresses));
             }
+            Command::Signal { home, signal } => {
+                self.client.handle(client::Input::Signal { home, signal }, now());
+            }
             Command::Crl(der) => self.consider_crl(&der),
             Command::Leave(_) => {}
         }
@@ -293,6 +304,12 @@ impl OverlayTask {
             if self.node.is_revoked(&connection) {
                 info!(peer = %node.short(), "revoked: its link is closed");
                 self.close_link(node, CloseCode::Revoked);
+            }
+        }
+        for (node, connection) in self.node.connections.all() {
+            if self.node.is_revoked(&connection) {
+                debug!(peer = %node.short(), "revoked: its connection is closed");
+                connection.close(CloseCode::Revoked.into(), b"revoked");
             }
         }
         self.client.handle(client::Input::CrlAdopted(der.into()), now());

@@ -34,6 +34,7 @@ use super::{
     links::Links,
     node::Node,
     overlay::{self, Command, Overlay, OverlayTask},
+    signals::Signals,
     whereabouts::Whereabouts,
 };
 use crate::{
@@ -177,10 +178,11 @@ async fn start(
         address: membership.address(),
         listen,
         started: Instant::now(),
-        connections: Connections::new(endpoint.clone()),
+        connections: Connections::default(),
         incoming: Incoming::default(),
         links: Links::new(id, link_events),
         asker: Asker::new(commands.clone()),
+        signals: Signals::new(id, commands.clone()),
         commands,
         overlay: overlay.clone(),
         relays: watch::Sender::new(Vec::new()),
