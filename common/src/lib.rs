@@ -4,6 +4,7 @@
 //! somebody else opened.
 
 pub mod codec;
+pub mod dialable;
 pub mod frame;
 pub mod id;
 pub mod identity;

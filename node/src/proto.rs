@@ -10,6 +10,7 @@ mod client;
 mod home;
 mod host_cache;
 mod presence;
+pub mod push;
 mod questions;
 mod registration;
 mod relays;

@@ -17,13 +17,14 @@ use super::{
     accept::Incoming,
     asking::Asker,
     clock::wall,
-    connections::{ConnectError, Connections, Lease},
+    connections::Connections,
     downloads::Downloads,
     gifts::Gifts,
     links::Links,
     overlay::{Command, Overlay},
     port_mapping::PortMapping,
     search::LastResults,
+    signals::Signals,
     whereabouts::Whereabouts,
 };
 use crate::{
@@ -54,9 +55,11 @@ pub struct Node {
     pub keyring: Arc<MemberKeyring>,
     /// The one UDP port.
     pub endpoint: Endpoint,
-    /// Connections it opened.
+    /// Connections to members, whoever opened them.
     pub connections: Connections,
-    /// Connections that peers opened.
+    /// What is said to and by other nodes through the homes.
+    pub signals: Signals,
+    /// How many connections peers have open.
     pub incoming: Incoming,
     /// The overlay's links.
     pub links: Arc<Links>,
@@ -97,26 +100,6 @@ pub struct Node {
 }
 
 impl Node {
-    /// A connection to a peer, shared with whoever else uses it. Streams that the peer opens on it are served.
-    ///
-    /// # Errors
-    /// If no address of the peer leads to it.
-    pub async fn connect(self: &Arc<Self>, peer: &NodeAddress) -> Result<Lease, ConnectError> {
-        let (lease, opened) = self.connections.lease(peer).await?;
-        if opened {
-            self.serve(&lease);
-        }
-        Ok(lease)
-    }
-
-    /// Serves the streams that the peer opens on a connection of ours.
-    pub fn serve(self: &Arc<Self>, lease: &Lease) {
-        let connection = lease.connection().clone();
-        if let Some(signer) = super::accept::identify(&connection) {
-            tokio::spawn(super::accept::serve_streams(Arc::clone(self), signer, connection));
-        }
-    }
-
     /// A presence of one of this user's nodes, if it is what it claims. An expired one still says where the node was.
     pub fn verify_presence(&self, signed: Signed<Presence>, user: &UserName) -> Option<Presence> {
         let keyring: &dyn Keyring = &*self.keyring;

@@ -20,6 +20,7 @@ use nearmesh_common::{
     wire::{
         LinkMessage,
         home::{DialBack, Refusal, RequestId, ToChild, ToHome},
+        signal::Signal,
     },
 };
 use nearmesh_relay::proto::nat;
@@ -81,6 +82,13 @@ pub enum Command {
         token: [u8; 16],
         /// From which port it was sent; none if it was not.
         port: Option<u16>,
+    },
+    /// Say something to a node whose home is `home`.
+    Signal {
+        /// The other node's home.
+        home: NodeId,
+        /// What.
+        signal: Box<Signal>,
     },
     /// A revocation list to look at, ours or a peer's.
     Crl(Box<[u8]>),
@@ -265,6 +273,9 @@ impl OverlayTask {
             Command::DialBackSent { asker, token, port } => {
                 self.tell_supernode(supernode::Input::DialBackSent { asker, token, port });
             }
+            Command::Signal { home, signal } => {
+                self.client.handle(client::Input::Signal { home, signal }, now());
+            }
             Command::Crl(der) => self.consider_crl(&der),
             Command::Leave(_) => {}
         }
@@ -322,6 +333,12 @@ impl OverlayTask {
             if self.node.is_revoked(&connection) {
                 info!(peer = %node.short(), "revoked: its link is closed");
                 self.close_link(node, CloseCode::Revoked);
+            }
+        }
+        for (node, connection) in self.node.connections.all() {
+            if self.node.is_revoked(&connection) {
+                debug!(peer = %node.short(), "revoked: its connection is closed");
+                connection.close(CloseCode::Revoked.into(), b"revoked");
             }
         }
         self.client.handle(client::Input::CrlAdopted(der.into()), now());

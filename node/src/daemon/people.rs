@@ -11,7 +11,7 @@ use nearmesh_common::{
     UserAddress,
     frame::{MAX_OPEN_FRAME, read_frame, write_frame},
     presence::Presence,
-    wire::{NodeAddress, Open, stream::Pong},
+    wire::{Open, stream::Pong},
 };
 use tokio::time::{sleep, timeout};
 
@@ -32,12 +32,6 @@ pub struct Located {
     pub presence: Presence,
     /// Whether it is there now, as far as the net knows.
     pub online: bool,
-}
-
-impl Located {
-    fn address(&self) -> NodeAddress {
-        NodeAddress { node: self.presence.node, addresses: self.presence.addresses.clone() }
-    }
 }
 
 impl Node {
@@ -118,7 +112,7 @@ impl Node {
                 failure.get_or_insert(format!("{user} is this very node"));
                 continue;
             }
-            match self.connect(&node.address()).await {
+            match self.connect(&(&node.presence).into()).await {
                 Ok(lease) => return Ok((node, lease)),
                 Err(error) => failure = Some(error.to_string()),
             }

@@ -36,6 +36,7 @@ use super::{
     overlay::{self, Command, Overlay, OverlayTask},
     port_mapping,
     reachability::{self, Reachability},
+    signals::Signals,
     whereabouts::Whereabouts,
 };
 use crate::{
@@ -185,10 +186,11 @@ async fn start(
         address: membership.address(),
         listen,
         started: Instant::now(),
-        connections: Connections::new(endpoint.clone()),
+        connections: Connections::default(),
         incoming: Incoming::default(),
         links: Links::new(id, link_events),
         asker: Asker::new(commands.clone()),
+        signals: Signals::new(id, commands.clone()),
         commands,
         overlay: overlay.clone(),
         relays: watch::Sender::new(Vec::new()),

@@ -4,6 +4,7 @@ mod choosing;
 mod hostile;
 mod keys;
 mod publishing;
+mod pushing;
 mod questions;
 mod relays;
 mod remembering;

@@ -92,6 +92,7 @@ fn kind(message: &LinkMessage) -> &'static str {
             ToChild::Found { .. } => "found",
             ToChild::Supernodes(_) => "supernodes",
             ToChild::Signal { .. } => "signal to child",
+            ToChild::DialBack(_) => "dialled back",
             ToChild::Relays(_) => "relays",
             ToChild::Crl(_) => "crl",
             ToChild::Declined { .. } => "declined",

@@ -8,7 +8,7 @@ use nearmesh_common::{
 };
 use nearmesh_relay::proto::nat::Token;
 use nearmesh_supernode::proto::{self as supernode, CloseReason, Supernode};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::{Command, OverlayTask};
 use crate::{
@@ -110,9 +110,7 @@ impl OverlayTask {
                 self.node.relays.send_replace(relays);
             }
             Event::HostCache(candidates) => self.save_host_cache(candidates),
-            Event::Signal { home, signal } => {
-                debug!(%home, from = %signal.from.short(), "a signal that nobody takes yet")
-            }
+            Event::Signal { home, signal } => self.node.on_signal(home, *signal),
             Event::Hits { id, .. } => self.deliver(id, event, false),
             Event::SearchDone { id, .. } | Event::Found { id, .. } | Event::Failed { id, .. } => {
                 self.deliver(id, event, true);
