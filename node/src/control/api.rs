@@ -12,6 +12,7 @@ mod download;
 mod error;
 mod net;
 mod person;
+mod reachability;
 mod search;
 mod share;
 mod status;
@@ -29,6 +30,7 @@ pub use person::{
     Lookup, PingEvent, PingReply, PingRequest, PingSummary, SendEvent, SendProgress, SendRequest, Sent,
     UserNode,
 };
+pub use reachability::{PortMapping, Reach, Reachability};
 pub use search::{SearchEvent, SearchRequest, SearchResult, Searched, Source};
 pub use share::{Share, ShareEvent, ShareProgress, ShareRequest};
 pub use status::{Attachment, Ready, Relaying, Role, SharedTotal, Status, Supernode};
