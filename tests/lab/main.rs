@@ -12,6 +12,10 @@ mod observer;
 mod processes;
 #[cfg(target_os = "linux")]
 mod punching;
+#[cfg(target_os = "linux")]
+mod routers;
+#[cfg(target_os = "linux")]
+mod verdicts;
 
 #[cfg(target_os = "linux")]
 tests::lab_before_main!();
