@@ -216,7 +216,8 @@ impl Discovery {
         match (self.questions.remove(&id), &mut self.run) {
             (Some(Purpose::Main(observer)), Some(run)) => {
                 run.on_main(observer, observed);
-                if let Some(observed) = observed {
+                // What a second port sees is of use to nobody else.
+                if let Some(observed) = run.main().by(observer) {
                     self.main.add(observer, observed);
                 }
             }

@@ -45,6 +45,14 @@ pub(super) enum Step {
     Hairpin { own: SocketAddr, fresh: SocketAddr, token: Token },
 }
 
+/// A port of an observer that we were not linked to, and that has sent to us before we asked it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SecondPort {
+    Due { port: SocketAddr, at: Instant },
+    Asked { port: SocketAddr },
+    Saw { port: SocketAddr, observed: SocketAddr },
+}
+
 /// The round.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -58,7 +66,7 @@ pub(super) struct Run {
     fresh: Fresh,
     dial_backs: Option<DialBacks>,
     asked: usize,
-    second_port: Option<(SocketAddr, Instant)>,
+    second_port: Option<SecondPort>,
     hairpin: Option<Hairpin>,
     /// For the hairpin test.
     token: Token,
@@ -105,8 +113,10 @@ impl Run {
             let of = self.linked[self.asked % self.linked.len()].node;
             return Some(Step::Ask { of, by: self.by(wanted, of) });
         }
-        if let Some((port, _)) = self.second_port.filter(|(_, at)| *at <= now) {
-            self.second_port = None;
+        if let Some(SecondPort::Due { port, at }) = self.second_port
+            && at <= now
+        {
+            self.second_port = Some(SecondPort::Asked { port });
             self.waiting += 1;
             return Some(Step::Main(port));
         }
@@ -129,10 +139,12 @@ impl Run {
         }
     }
 
-    /// An observer that was asked from the node's own port answered, or not.
+    /// An observer that was asked from the node's own port, at its own or its second one, answered, or not.
     pub(super) fn on_main(&mut self, observer: SocketAddr, observed: Option<SocketAddr>) {
         self.waiting = self.waiting.saturating_sub(1);
-        if let Some(observed) = observed {
+        if self.second_port == Some(SecondPort::Asked { port: observer }) {
+            self.second_port = observed.map(|observed| SecondPort::Saw { port: observer, observed });
+        } else if let Some(observed) = observed {
             self.main.add(observer, observed);
         }
     }
@@ -149,9 +161,9 @@ impl Run {
         let asked_for = dial_backs.on_answer(token, sent).is_some();
         let DialBackOutcome::SentFrom(port) = outcome else { return };
         let observer = self.linked.iter().find(|observer| observer.node == of);
-        if let Some(observer) = observer.filter(|_| asked_for && port != 0 && !self.has_second_port()) {
-            let second = SocketAddr::new(observer.address.ip(), port);
-            self.second_port = Some((second, now + SECOND_PORT_AFTER));
+        if let Some(observer) = observer.filter(|_| asked_for && port != 0 && self.second_port.is_none()) {
+            let port = SocketAddr::new(observer.address.ip(), port);
+            self.second_port = Some(SecondPort::Due { port, at: now + SECOND_PORT_AFTER });
         }
     }
 
@@ -165,7 +177,7 @@ impl Run {
     pub(super) fn is_over(&self, now: Instant) -> bool {
         let dialled_back = self.dial_backs.as_ref().is_none_or(|dial_backs| dial_backs.is_over(now));
         let hairpinned = self.hairpin.as_ref().is_none_or(|hairpin| hairpin.is_over(now));
-        let observed = self.unasked.is_empty() && self.waiting == 0 && self.second_port.is_none();
+        let observed = self.unasked.is_empty() && self.waiting == 0 && self.second_port_due().is_none();
         self.began + DEADLINE <= now || dialled_back && hairpinned && observed && self.fresh.is_over()
     }
 
@@ -173,7 +185,7 @@ impl Run {
     pub(super) fn poll_timeout(&self, now: Instant) -> Instant {
         let dial_backs = self.dial_backs.as_ref().and_then(|dial_backs| dial_backs.poll_timeout(now));
         let hairpin = self.hairpin.as_ref().and_then(|hairpin| hairpin.poll_timeout(now));
-        let second = self.second_port.map(|(_, at)| at);
+        let second = self.second_port_due();
         let soonest = [dial_backs, hairpin, second].into_iter().flatten().min();
         soonest.map_or(self.began + DEADLINE, |at| at.min(self.began + DEADLINE))
     }
@@ -190,13 +202,7 @@ impl Run {
 
     /// What stands before the node, as far as this round saw. `mapped`: an address that a router gave on request.
     pub(super) fn nat(&self, mapped: Option<SocketAddr>) -> Nat {
-        let mapping = match (self.main.mapping(&self.host), self.fresh.mapping(&self.host)) {
-            (Mapping::Unknown, Mapping::AddressAndPortDependent) if self.main.is_port_independent() => {
-                Mapping::AddressDependent
-            }
-            (Mapping::Unknown, fresh) => fresh,
-            (own, _) => own,
-        };
+        let mapping = self.mapping();
         let on_request = mapped.is_some_and(|mapped| self.main.addresses().contains(&mapped));
         let open_otherwise = mapping == Mapping::NoTranslation || on_request;
         let translated = !matches!(mapping, Mapping::Unknown | Mapping::NoTranslation);
@@ -205,6 +211,40 @@ impl Run {
             filtering: filtering(self.passages(), open_otherwise),
             port_step: self.fresh.port_step().filter(|_| translated && !mapping.is_stable()),
             hairpinning: self.hairpin.as_ref().filter(|_| translated).map(Hairpin::found),
+        }
+    }
+
+    fn mapping(&self) -> Mapping {
+        let fresh = self.fresh.mapping(&self.host);
+        let mut main = self.main.clone();
+        if let Some((port, observed)) = self.second_port_saw().filter(|_| !fresh.is_stable()) {
+            main.add(port, observed);
+        }
+        match (main.mapping(&self.host), fresh) {
+            (Mapping::Unknown, Mapping::AddressAndPortDependent) if main.is_port_independent() => {
+                Mapping::AddressDependent
+            }
+            (Mapping::Unknown, fresh) => fresh,
+            (own, _) => own,
+        }
+    }
+
+    /// What the second port saw, if it tells anything: what it has sent may have been let in, and then our packets to it go out by the
+    /// mapping that it came in by. (Where it was not let in it may have cost us our usual mapping, if the NAT's own ports are
+    /// open: then a fresh socket shows that mappings are stable.)
+    fn second_port_saw(&self) -> Option<(SocketAddr, SocketAddr)> {
+        match self.second_port {
+            Some(SecondPort::Saw { port, observed }) if self.passages().0 != Passage::Open => {
+                Some((port, observed))
+            }
+            _ => None,
+        }
+    }
+
+    fn second_port_due(&self) -> Option<Instant> {
+        match self.second_port {
+            Some(SecondPort::Due { at, .. }) => Some(at),
+            _ => None,
         }
     }
 
@@ -226,10 +266,6 @@ impl Run {
                 DialBackBy::OtherNode { not: other.map(|other| other.node) }
             }
         }
-    }
-
-    fn has_second_port(&self) -> bool {
-        self.second_port.is_some() || self.main.has_two_ports()
     }
 
     /// Begins the hairpin test as soon as both addresses outside are known, and are outside.
