@@ -216,8 +216,7 @@ impl Discovery {
         match (self.questions.remove(&id), &mut self.run) {
             (Some(Purpose::Main(observer)), Some(run)) => {
                 run.on_main(observer, observed);
-                // What a second port sees is of use to nobody else.
-                if let Some(observed) = run.main().by(observer) {
+                if let Some(observed) = observed {
                     self.main.add(observer, observed);
                 }
             }

@@ -54,13 +54,6 @@ impl Observations {
         Self { seen: beyond.map(|(observer, observed)| (*observer, *observed)).collect() }
     }
 
-    /// Whether two ports of one observer saw the same.
-    pub(super) fn is_port_independent(&self) -> bool {
-        // They are sorted by IP address first.
-        let mut neighbours = self.seen.iter().zip(self.seen.iter().skip(1));
-        neighbours.any(|((one, observed), (next, also))| one.ip() == next.ip() && observed == also)
-    }
-
     /// What kind of mapping this is, on a node with these addresses of its own.
     pub(super) fn mapping(&self, host: &[SocketAddr]) -> Mapping {
         if self.is_empty() {

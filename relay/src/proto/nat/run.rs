@@ -14,7 +14,7 @@ use nearmesh_common::{
 use super::{
     Observer, Socket, Token,
     filtering::{DialBacks, Passage, Sender, filtering},
-    fresh::Fresh,
+    fresh::{self, Fresh},
     hairpin::Hairpin,
     mapping::Observations,
 };
@@ -23,9 +23,6 @@ use super::{
 const DEADLINE: Duration = Duration::from_secs(8);
 /// Linked observers that are asked from the node's own port: two tell the mapping.
 const MAX_LINKED: usize = 3;
-/// How long after the asked node has sent from another port we ask that port by STUN: not before what it sent has had its
-/// chance to be filtered, and while it still answers there.
-const SECOND_PORT_AFTER: Duration = Duration::from_millis(700);
 
 /// Something that a round wants to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +42,13 @@ pub(super) enum Step {
     Hairpin { own: SocketAddr, fresh: SocketAddr, token: Token },
 }
 
-/// A port of an observer that we were not linked to, and that has sent to us before we asked it.
+/// Another port of an observer. It is asked from the fresh socket: it has sent to the node's own port, and what came in, or tried to,
+/// may decide by which mapping our answer goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SecondPort {
-    Due { port: SocketAddr, at: Instant },
-    Asked { port: SocketAddr },
-    Saw { port: SocketAddr, observed: SocketAddr },
+    Due(SocketAddr),
+    Asked(SocketAddr),
+    Answered,
 }
 
 /// The round.
@@ -113,12 +111,9 @@ impl Run {
             let of = self.linked[self.asked % self.linked.len()].node;
             return Some(Step::Ask { of, by: self.by(wanted, of) });
         }
-        if let Some(SecondPort::Due { port, at }) = self.second_port
-            && at <= now
-        {
-            self.second_port = Some(SecondPort::Asked { port });
-            self.waiting += 1;
-            return Some(Step::Main(port));
+        if let Some(SecondPort::Due(port)) = self.second_port.filter(|_| self.fresh.is_over()) {
+            self.second_port = Some(SecondPort::Asked(port));
+            return Some(Step::Fresh(fresh::FIRST, port));
         }
         self.begin_hairpin(now);
         let hairpin = self.hairpin.as_mut()?;
@@ -139,19 +134,22 @@ impl Run {
         }
     }
 
-    /// An observer that was asked from the node's own port, at its own or its second one, answered, or not.
+    /// An observer that was asked from the node's own port answered, or not.
     pub(super) fn on_main(&mut self, observer: SocketAddr, observed: Option<SocketAddr>) {
         self.waiting = self.waiting.saturating_sub(1);
-        if self.second_port == Some(SecondPort::Asked { port: observer }) {
-            self.second_port = observed.map(|observed| SecondPort::Saw { port: observer, observed });
-        } else if let Some(observed) = observed {
+        if let Some(observed) = observed {
             self.main.add(observer, observed);
         }
     }
 
-    /// An observer that was asked from a fresh socket answered, or not.
+    /// An observer that was asked from a fresh socket, at its own port or another, answered, or not.
     pub(super) fn on_fresh(&mut self, observer: SocketAddr, observed: Option<SocketAddr>) {
-        self.fresh.on_answer(observer, observed);
+        if self.second_port == Some(SecondPort::Asked(observer)) {
+            self.second_port = observed.map(|_| SecondPort::Answered);
+            observed.inspect(|observed| self.fresh.on_second_port(observer, *observed));
+        } else {
+            self.fresh.on_answer(observer, observed);
+        }
     }
 
     /// The asked node says what became of a dial-back.
@@ -162,8 +160,7 @@ impl Run {
         let DialBackOutcome::SentFrom(port) = outcome else { return };
         let observer = self.linked.iter().find(|observer| observer.node == of);
         if let Some(observer) = observer.filter(|_| asked_for && port != 0 && self.second_port.is_none()) {
-            let port = SocketAddr::new(observer.address.ip(), port);
-            self.second_port = Some(SecondPort::Due { port, at: now + SECOND_PORT_AFTER });
+            self.second_port = Some(SecondPort::Due(SocketAddr::new(observer.address.ip(), port)));
         }
     }
 
@@ -177,7 +174,7 @@ impl Run {
     pub(super) fn is_over(&self, now: Instant) -> bool {
         let dialled_back = self.dial_backs.as_ref().is_none_or(|dial_backs| dial_backs.is_over(now));
         let hairpinned = self.hairpin.as_ref().is_none_or(|hairpin| hairpin.is_over(now));
-        let observed = self.unasked.is_empty() && self.waiting == 0 && self.second_port_due().is_none();
+        let observed = self.unasked.is_empty() && self.waiting == 0 && !self.awaits_second_port();
         self.began + DEADLINE <= now || dialled_back && hairpinned && observed && self.fresh.is_over()
     }
 
@@ -185,8 +182,7 @@ impl Run {
     pub(super) fn poll_timeout(&self, now: Instant) -> Instant {
         let dial_backs = self.dial_backs.as_ref().and_then(|dial_backs| dial_backs.poll_timeout(now));
         let hairpin = self.hairpin.as_ref().and_then(|hairpin| hairpin.poll_timeout(now));
-        let second = self.second_port_due();
-        let soonest = [dial_backs, hairpin, second].into_iter().flatten().min();
+        let soonest = [dial_backs, hairpin].into_iter().flatten().min();
         soonest.map_or(self.began + DEADLINE, |at| at.min(self.began + DEADLINE))
     }
 
@@ -215,37 +211,15 @@ impl Run {
     }
 
     fn mapping(&self) -> Mapping {
-        let fresh = self.fresh.mapping(&self.host);
-        let mut main = self.main.clone();
-        if let Some((port, observed)) = self.second_port_saw().filter(|_| !fresh.is_stable()) {
-            main.add(port, observed);
-        }
-        match (main.mapping(&self.host), fresh) {
-            (Mapping::Unknown, Mapping::AddressAndPortDependent) if main.is_port_independent() => {
-                Mapping::AddressDependent
-            }
+        match (self.main.mapping(&self.host), self.fresh.mapping(&self.host)) {
+            (Mapping::AddressAndPortDependent, Mapping::AddressDependent) => Mapping::AddressDependent,
             (Mapping::Unknown, fresh) => fresh,
             (own, _) => own,
         }
     }
 
-    /// What the second port saw, if it tells anything: what it has sent may have been let in, and then our packets to it go out by the
-    /// mapping that it came in by. (Where it was not let in it may have cost us our usual mapping, if the NAT's own ports are
-    /// open: then a fresh socket shows that mappings are stable.)
-    fn second_port_saw(&self) -> Option<(SocketAddr, SocketAddr)> {
-        match self.second_port {
-            Some(SecondPort::Saw { port, observed }) if self.passages().0 != Passage::Open => {
-                Some((port, observed))
-            }
-            _ => None,
-        }
-    }
-
-    fn second_port_due(&self) -> Option<Instant> {
-        match self.second_port {
-            Some(SecondPort::Due { at, .. }) => Some(at),
-            _ => None,
-        }
+    fn awaits_second_port(&self) -> bool {
+        matches!(self.second_port, Some(SecondPort::Due(_) | SecondPort::Asked(_)))
     }
 
     /// Whether packets of strangers are certainly kept out.
