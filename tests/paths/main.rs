@@ -31,7 +31,8 @@ fn random() {
         std::env::var("NEARMESH_PATH_SCENARIOS").ok().and_then(|t| t.parse().ok()).unwrap_or(100);
     let mut bad = 0;
     for seed in from..from + count {
-        let scenario = Scenario::random(seed);
+        let mut scenario = Scenario::random(seed);
+        scenario.trace = std::env::var_os("NEARMESH_TRACE").is_some();
         let outcome = PathSim::run(scenario.clone());
         if !outcome.oracle.violations.is_empty() {
             bad += 1;

@@ -155,14 +155,14 @@ impl Kind {
 
 /// What becomes of two nodes in such places.
 pub fn expected(alice: Kind, bob: Kind, together: Together) -> Expected {
+    if alice == Kind::Blocked || bob == Kind::Blocked {
+        return Expected::Nothing;
+    }
     match together {
         Together::Lan => return Expected::Lan,
         Together::SameCgn { hairpin: true } => return Expected::Direct,
         Together::SameCgn { hairpin: false } => return Expected::Relayed,
         Together::Apart => {}
-    }
-    if alice == Kind::Blocked || bob == Kind::Blocked {
-        return Expected::Nothing;
     }
     if alice.is_reachable() || bob.is_reachable() {
         return Expected::Direct;

@@ -33,6 +33,8 @@ pub struct Behaviour {
     pub lifetime: Duration,
 }
 
+/// How long an entry lives at most that was never answered (Linux: 30 s).
+const UNANSWERED: Duration = Duration::from_secs(30);
 /// Lowest port that is given out at random (Linux: 1024).
 const LOWEST_PORT: u16 = 1024;
 
@@ -122,7 +124,7 @@ impl NatBox {
         }
         let Some(inside) = self.admits(from, port) else {
             if self.behaviour.leaky {
-                self.spoilt.insert((from, port), expires);
+                self.spoilt.insert((from, port), expires.min(now + UNANSWERED));
             }
             return None;
         };

@@ -23,6 +23,7 @@ impl PathSim {
     /// Does everything that the machine of `who` wants now.
     pub(super) fn obey(&mut self, who: Who) {
         while let Some(output) = self.owner(who).machine.as_mut().and_then(|machine| machine.poll_output()) {
+            self.trace_output(who, &output);
             self.digest.update(&[who as u8]);
             self.digest.update(&self.schedule.now().as_micros().to_be_bytes());
             if let Output::Send { packet, .. } = &output {
@@ -31,6 +32,19 @@ impl PathSim {
                 self.digest.update(format!("{output:?}").as_bytes());
             }
             self.obey_one(who, output);
+        }
+    }
+
+    fn trace_output(&self, who: Who, output: &Output) {
+        if !self.scenario.trace {
+            return;
+        }
+        let at = self.now().as_secs_f64();
+        match output {
+            Output::Send { route, packet, ttl } => {
+                println!("{at:9.4} {who:?} sends {} bytes by {route}, TTL {ttl:?}", packet.len());
+            }
+            other => println!("{at:9.4} {who:?} wants {other:?}"),
         }
     }
 

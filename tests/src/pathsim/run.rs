@@ -85,11 +85,24 @@ impl PathSim {
     /// Gives the machine an input, does what it wants, and sets its timer.
     pub(super) fn tell(&mut self, who: Who, input: Input) {
         let now = self.moment();
+        self.trace_input(who, &input);
         if let Some(machine) = self.owner(who).machine.as_mut() {
             machine.handle(input, now);
         }
         self.obey(who);
         self.set_timer(who);
+    }
+
+    fn trace_input(&self, who: Who, input: &Input) {
+        if !self.scenario.trace {
+            return;
+        }
+        let at = self.now().as_secs_f64();
+        match input {
+            Input::Timeout | Input::Heard { .. } => {}
+            Input::Probe { route, .. } => println!("{at:9.4} {who:?} gets a probe by {route}"),
+            other => println!("{at:9.4} {who:?} is told {other:?}"),
+        }
     }
 
     fn set_timer(&mut self, who: Who) {

@@ -85,6 +85,8 @@ pub struct Scenario {
     pub disturbances: Vec<(Duration, Disturbance)>,
     /// How long the run goes on after the last of them.
     pub settle: Duration,
+    /// Print what the machines are told and want.
+    pub trace: bool,
 }
 
 /// Disturbances begin so late, and lie so far apart.
@@ -109,18 +111,24 @@ impl Scenario {
             lifetime: Duration::from_secs(60),
             disturbances: Vec::new(),
             settle: Duration::from_secs(20),
+            trace: false,
         }
     }
 
     /// Anything.
     pub fn random(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5ce7_a210);
-        let kinds = [any_kind(&mut rng), any_kind(&mut rng)];
+        let mut kinds = [any_kind(&mut rng), any_kind(&mut rng)];
         let together = match rng.random_range(0..20) {
             0 => Together::Lan,
             1 => Together::SameCgn { hairpin: rng.random_bool(0.5) },
             _ => Together::Apart,
         };
+        match together {
+            Together::Lan => kinds[1] = kinds[0],
+            Together::SameCgn { .. } => kinds = [Kind::Cgn; 2],
+            Together::Apart => {}
+        }
         let loss = *[0.0, 0.0, 0.001, 0.01, 0.01, 0.03].choose(&mut rng).expect("not empty");
         let jitter = Duration::from_millis(*[0, 1, 5, 30].choose(&mut rng).expect("not empty"));
         let mut places = |most: usize| -> Vec<u64> {

@@ -19,6 +19,9 @@ const ENOUGH_RELAYS: usize = 3;
 impl PathSim {
     pub(super) fn disturb(&mut self, index: usize) {
         let (at, what) = self.scenario.disturbances[index];
+        if self.scenario.trace {
+            println!("{:9.4} {what:?}", at.as_secs_f64());
+        }
         match what {
             Disturbance::RelayDies => {
                 if let Some(relay) = self.victim() {

@@ -28,13 +28,12 @@ const WAVES: [Duration; 6] = [
     Duration::from_millis(1500),
 ];
 /// Pauses between rounds; the last one is repeated. A pause of more than 30 s lets spoilt NAT entries expire.
-const PAUSES: [Duration; 8] = [
+const PAUSES: [Duration; 7] = [
     Duration::from_millis(1500),
     Duration::from_secs(3),
     Duration::from_secs(5),
     Duration::from_secs(10),
-    Duration::from_secs(20),
-    Duration::from_secs(40),
+    Duration::from_secs(35),
     Duration::from_secs(60),
     Duration::from_secs(120),
 ];

@@ -35,6 +35,7 @@ impl Session {
         self.step_punch(now);
         self.step_guess(now);
         self.step_exchange(now);
+        self.renew(now);
         let changes = self.accepted.expire(self.use_.route, self.local.keep_alive, now);
         self.say_accepted(changes);
         self.notice_unreachable(now);
@@ -59,6 +60,7 @@ impl Session {
             self.exchange.poll_timeout(),
             self.accepted.poll_timeout(self.use_.route, self.local.keep_alive),
             self.unreachable_at(),
+            self.renewal_at(now),
         ];
         timers.into_iter().flatten().min()
     }
@@ -89,15 +91,20 @@ impl Session {
     }
 
     /// A direct path is wanted, and the peer should know.
-    pub(super) fn look_for_direct(&mut self, now: Instant) {
+    pub(super) fn look_for_direct(&mut self) {
         self.addresses_changed = true;
         self.exchange.handle_changed();
-        self.renew(now);
+        self.renewal_wanted = true;
     }
 
-    pub(super) fn renew(&mut self, now: Instant) {
-        if self.renewed.is_none_or(|at| at + BETWEEN_RENEWALS <= now) {
-            self.renewed = Some(now);
+    fn renewal_at(&self, now: Instant) -> Option<Instant> {
+        let earliest = self.renewed.map_or(now, |at| at + BETWEEN_RENEWALS);
+        self.renewal_wanted.then_some(earliest)
+    }
+
+    fn renew(&mut self, now: Instant) {
+        if self.renewal_at(now).is_some_and(|at| at <= now) {
+            (self.renewed, self.renewal_wanted) = (Some(now), false);
             self.outputs.push_back(Output::Renew);
         }
     }
@@ -144,7 +151,7 @@ impl Session {
             if self.use_.route == Some(route) {
                 self.use_.lost = Why::Silent;
                 if route.is_direct() {
-                    self.look_for_direct(now);
+                    self.look_for_direct();
                 }
             }
         }
