@@ -14,6 +14,7 @@ mod owner;
 mod relays;
 mod run;
 pub mod scenario;
+pub mod tally;
 mod trouble;
 pub mod world;
 
@@ -29,7 +30,7 @@ use nearmesh_common::{
 };
 use nearmesh_relay::proto::path::{Event as Said, PathKind, Route};
 use oracle::Ending;
-pub use oracle::{CONNECTED_WITHIN, LONGEST_STALL, Oracle};
+pub use oracle::{CONNECTED_WITHIN, DIRECT_WITHIN, LONGEST_STALL, Oracle};
 use owner::Owner;
 use rand_chacha::ChaCha8Rng;
 use relays::RelayNode;
@@ -38,6 +39,8 @@ use world::{Packet, World};
 
 use crate::sim::schedule::Schedule;
 
+/// When alice calls.
+pub const CALL_AT: Duration = Duration::from_millis(100);
 /// How often a busy side sends.
 pub const DATA_PAUSE: Duration = Duration::from_millis(50);
 
@@ -82,6 +85,7 @@ enum Event {
     NetworkChanged(Who),
     Disturb(usize),
     RelayStops(usize),
+    ShouldBeLeft(usize),
     Over(usize),
 }
 
@@ -107,6 +111,8 @@ pub struct PathSim {
 pub struct Outcome {
     /// What was possible at the end.
     pub expected: Expected,
+    /// Where both were then.
+    pub places: [kinds::Kind; 2],
     /// What each side used then.
     pub kinds: [Option<PathKind>; 2],
     /// What was seen.
@@ -161,18 +167,20 @@ impl PathSim {
         let ending = Ending {
             expected: expected(alice, bob, self.together),
             kinds: BOTH.map(|who| self.owners[who.index()].kind_in_use()),
+            relay_sums: self.relay_sums(),
             told_unreachable: self.owners.iter().any(|owner| owner.events.iter().any(unreachable)),
         };
         self.oracle.judge(&self.scenario, &ending, now);
-        let relay_sums = self.relay_sums();
+        let places = [alice, bob];
         let [alice, bob] = self.owners;
         Outcome {
             expected: ending.expected,
+            places,
             kinds: ending.kinds,
             oracle: self.oracle,
             events: [alice.events, bob.events],
             digest: self.digest.finalize().to_hex().to_string(),
-            relay_sums,
+            relay_sums: ending.relay_sums,
         }
     }
 

@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Event, Oracle, PathSim,
+    CALL_AT, Event, Oracle, PathSim,
     kinds::{Kind, Together},
     nat::NatBox,
     owner::{Owner, PORT},
@@ -65,10 +65,10 @@ impl PathSim {
 
     fn plan(&mut self) {
         let ms = Duration::from_millis;
-        self.schedule.at(ms(100), Event::Call(Who::Alice));
+        self.schedule.at(CALL_AT, Event::Call(Who::Alice));
         if self.scenario.both_call {
             let late = ms(self.rng.random_range(0..100));
-            self.schedule.at(ms(100) + late, Event::Call(Who::Bob));
+            self.schedule.at(CALL_AT + late, Event::Call(Who::Bob));
         }
         for who in BOTH {
             self.schedule.at(ms(110), Event::Data(who));

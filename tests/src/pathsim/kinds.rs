@@ -93,6 +93,13 @@ pub enum Expected {
     Nothing,
 }
 
+impl Expected {
+    /// Direct, and without guessing a port.
+    pub fn needs_no_guessing(self) -> bool {
+        matches!(self, Self::Lan | Self::Direct)
+    }
+}
+
 impl Kind {
     /// The boxes, the one nearest to the node first.
     pub fn boxes(self, lifetime: Duration) -> Vec<Behaviour> {

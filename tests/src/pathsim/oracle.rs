@@ -11,6 +11,7 @@ use std::{
 use nearmesh_relay::proto::path::{PathKind, Route};
 
 use super::{
+    CALL_AT,
     kinds::{Expected, expected},
     scenario::{BOTH, Disturbance, Scenario, Who},
 };
@@ -22,6 +23,13 @@ pub const LONGEST_STALL: Duration = Duration::from_secs(2);
 const NOTICING: Duration = Duration::from_secs(1);
 /// From the first call until something arrives, in any scenario: a few signals are lost.
 pub const CONNECTED_WITHIN: Duration = Duration::from_secs(15);
+/// From the first call until a direct path, where none needs guessing and the lines are fair: the product's promise.
+pub const DIRECT_WITHIN: Duration = Duration::from_secs(3);
+/// By bad lines: before the first disturbance.
+const DIRECT_AT_LAST: Duration = Duration::from_secs(20);
+/// The relay in use must not have more than so many times the smallest sum of round trips: a better one must have less than two thirds
+/// of it, and the better of the two that are held less than three quarters.
+const FURTHEST_RELAY: (u32, u32) = (2, 1);
 /// Most packets of a side in any second: 200 unproven pings, 400 for spreading, 50 pongs, and those by routes that work.
 const MOST_IN_A_SECOND: u64 = 700;
 /// A pause shorter than this is not looked at.
@@ -36,6 +44,8 @@ pub struct Oracle {
     pub first_data: [Option<Duration>; 2],
     /// When both first used a direct path.
     pub first_direct: Option<Duration>,
+    /// The longest pause of those that must be short.
+    pub longest_short_stall: Duration,
     /// Pauses in what arrives: at whom, from when, how long.
     pub stalls: Vec<(Who, Duration, Duration)>,
     last_data: [Option<Duration>; 2],
@@ -134,7 +144,27 @@ impl Oracle {
                 self.complain(now, format!("{who:?} should be {expected:?} and is {kind:?}"));
             }
         }
+        self.judge_first_direct(scenario, now);
+        self.judge_relay(ending, now);
         self.judge_stalls(scenario);
+    }
+
+    fn judge_first_direct(&mut self, scenario: &Scenario, now: Duration) {
+        let [alice, bob] = scenario.kinds;
+        let limit = if scenario.is_fair() { DIRECT_WITHIN } else { DIRECT_AT_LAST };
+        let in_time = self.first_direct.is_some_and(|first| first <= CALL_AT + limit);
+        if expected(alice, bob, scenario.together).needs_no_guessing() && !in_time {
+            let first = self.first_direct;
+            self.complain(now, format!("first direct at {first:?}, {limit:?} after the call is allowed"));
+        }
+    }
+
+    fn judge_relay(&mut self, ending: &Ending, now: Duration) {
+        if let Some((used, best)) = ending.relay_sums
+            && used * FURTHEST_RELAY.1 > best * FURTHEST_RELAY.0
+        {
+            self.complain(now, format!("the relay in use is {used:?} away, another one {best:?}"));
+        }
     }
 
     fn judge_connected(&mut self, who: Who, scenario: &Scenario, now: Duration) {
@@ -157,6 +187,9 @@ impl Oracle {
                 if from <= over && *at <= from + time { allowance(*what) } else { LONGEST_STALL }
             });
             let allowed = allowed.max().unwrap_or(LONGEST_STALL);
+            if allowed == LONGEST_STALL {
+                self.longest_short_stall = self.longest_short_stall.max(time);
+            }
             if time > allowed {
                 self.complain(from, format!("nothing came to {who:?} for {time:?}, {allowed:?} is allowed"));
             }
@@ -179,6 +212,8 @@ pub(super) struct Ending {
     pub(super) expected: Expected,
     /// The paths in use.
     pub(super) kinds: [Option<PathKind>; 2],
+    /// Both round trips of the relay that alice uses, and of the best one.
+    pub(super) relay_sums: Option<(Duration, Duration)>,
     /// An event said so.
     pub(super) told_unreachable: bool,
 }

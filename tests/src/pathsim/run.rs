@@ -78,6 +78,7 @@ impl PathSim {
             Event::NetworkChanged(who) => self.network_changed(who),
             Event::Disturb(index) => self.disturb(index),
             Event::RelayStops(relay) => self.stop_relay(relay),
+            Event::ShouldBeLeft(relay) => self.should_be_left(relay),
             Event::Over(index) => self.over(index),
         }
     }

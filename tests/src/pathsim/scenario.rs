@@ -92,8 +92,12 @@ pub struct Scenario {
 /// Disturbances begin so late, and lie so far apart.
 const CALM: Duration = Duration::from_secs(20);
 /// How long a run goes on: all that was lost is found again. The rounds of punching that follow a change come within
-/// the first half of it; spoilt NAT entries need 30 s and the third try of guessing 150 s.
-pub const SETTLE: Duration = Duration::from_secs(60);
+/// the first half of it.
+const SETTLE: Duration = Duration::from_secs(60);
+/// How long where a leaky NAT may be spoilt: a path that dies because the other's address changed spoils it, whoever was
+/// careful before. What is spoilt recovers after 30 s without a packet, which are granted a minute after the loss; and
+/// the second try of guessing, which spoils nothing, begins 30 s after the first.
+const LEAKY_SETTLE: Duration = Duration::from_secs(150);
 
 impl Scenario {
     /// A quiet one: these places, good lines, three relays, nothing goes wrong.
@@ -149,7 +153,22 @@ impl Scenario {
             ..Self::quiet(seed, Kind::Open, Kind::Open)
         };
         scenario.disturb(&mut rng);
+        if scenario.meets(Kind::Leaky) {
+            scenario.settle = LEAKY_SETTLE;
+        }
         scenario
+    }
+
+    /// Whether one of the two is, or comes, into such a place.
+    fn meets(&self, kind: Kind) -> bool {
+        let moved =
+            |(_, what): &(Duration, Disturbance)| matches!(what, Disturbance::Move(_, to) if *to == kind);
+        self.kinds.contains(&kind) || self.disturbances.iter().any(moved)
+    }
+
+    /// Nothing but a little loss is wrong with the lines, and signals arrive.
+    pub fn is_fair(&self) -> bool {
+        self.signal_loss == 0.0 && self.lines.loss <= 0.01
     }
 
     fn disturb(&mut self, rng: &mut ChaCha8Rng) {

@@ -6,7 +6,7 @@ use nearmesh_relay::proto::path::Input;
 use rand::RngExt;
 
 use super::{
-    Event, PathSim,
+    Event, LONGEST_STALL, PathSim,
     kinds::{Kind, Together},
     scenario::{BOTH, Disturbance, Who},
 };
@@ -111,7 +111,19 @@ impl PathSim {
         for who in BOTH {
             let way = self.world.way(self.owners[who.index()].host, self.relays[relay].host);
             self.schedule.at(now + way, Event::Draining { who, relay });
+            self.schedule.at(now + way + LONGEST_STALL, Event::ShouldBeLeft(relay));
             self.find_home(who, relay);
+        }
+    }
+
+    /// It said two seconds ago that it will stop.
+    pub(super) fn should_be_left(&mut self, relay: usize) {
+        let now = self.now();
+        for who in BOTH {
+            let in_use = self.owner(who).in_use.map(|route| route.next_hop());
+            if in_use == Some(self.relays[relay].address) {
+                self.oracle.complain(now, format!("{who:?} still uses the relay that drains"));
+            }
         }
     }
 

@@ -327,8 +327,9 @@ impl Session {
     fn offer(local: &Local, observed: Option<(Route, SocketAddr)>, relays: &Relays) -> Offer {
         let mut candidates: Vec<Candidate> = local.candidates.iter().take(MAX_CANDIDATES).copied().collect();
         let known = |address| candidates.iter().any(|candidate| candidate.address == address);
-        if let Some(address) =
-            observed.map(|(_, address)| address).filter(|address| candidates.len() < MAX_CANDIDATES && !known(*address))
+        if let Some(address) = observed
+            .map(|(_, address)| address)
+            .filter(|address| candidates.len() < MAX_CANDIDATES && !known(*address))
         {
             candidates.push(Candidate { kind: CandidateKind::PeerReflexive, address });
         }
