@@ -29,7 +29,7 @@ pub struct Behaviour {
     pub blocked: bool,
     /// How far consecutive ports lie apart; random if there is no such step.
     pub step: Option<i8>,
-    /// How long a flow lives without a packet.
+    /// How long an answered flow lives without a packet; others live so long, or 30 s if that is less.
     pub lifetime: Duration,
 }
 
@@ -43,6 +43,21 @@ struct Flow {
     port: u16,
     remote: SocketAddr,
     expires: Duration,
+    /// A packet went the other way than the first one.
+    answered: bool,
+    began_inside: bool,
+}
+
+impl Flow {
+    fn new(port: u16, remote: SocketAddr, began_inside: bool, expires: Duration) -> Self {
+        Self { port, remote, expires, answered: false, began_inside }
+    }
+
+    /// A packet belongs to it.
+    fn refresh(&mut self, is_answer: bool, lifetime: Duration, now: Duration) {
+        self.answered |= is_answer;
+        self.expires = now + if self.answered { lifetime } else { lifetime.min(UNANSWERED) };
+    }
 }
 
 /// One box and its state.
@@ -94,13 +109,13 @@ impl NatBox {
     /// A packet goes out: from which address it comes then.
     pub fn outbound(&mut self, from: SocketAddr, to: SocketAddr, now: Duration) -> SocketAddr {
         self.sweep(now);
-        let expires = now + self.behaviour.lifetime;
+        let lifetime = self.behaviour.lifetime;
         if let Some(flow) = self.flows.get_mut(&(from, to)) {
-            flow.expires = expires;
+            flow.refresh(!flow.began_inside, lifetime, now);
             return SocketAddr::new(self.outside, flow.port);
         }
         let port = self.port_for(from, to);
-        self.insert(from, to, Flow { port, remote: to, expires });
+        self.insert(from, to, Flow::new(port, to, true, now + lifetime.min(UNANSWERED)));
         SocketAddr::new(self.outside, port)
     }
 
@@ -117,14 +132,16 @@ impl NatBox {
         now: Duration,
     ) -> Option<(SocketAddr, SocketAddr)> {
         self.sweep(now);
-        let expires = now + self.behaviour.lifetime;
+        let lifetime = self.behaviour.lifetime;
+        let expires = now + lifetime.min(UNANSWERED);
         if let Some(key) = self.inbound.get(&(port, from)).copied() {
-            self.flows.get_mut(&key)?.expires = expires;
+            let flow = self.flows.get_mut(&key)?;
+            flow.refresh(flow.began_inside, lifetime, now);
             return Some(key);
         }
         let Some(inside) = self.admits(from, port) else {
             if self.behaviour.leaky {
-                self.spoilt.insert((from, port), expires.min(now + UNANSWERED));
+                self.spoilt.insert((from, port), expires);
             }
             return None;
         };
@@ -133,7 +150,7 @@ impl NatBox {
             // The same two already have a flow by another port: Linux then makes the remote's port another one.
             seen.set_port(self.rng.random_range(LOWEST_PORT..=u16::MAX));
         }
-        self.insert(inside, seen, Flow { port, remote: from, expires });
+        self.insert(inside, seen, Flow::new(port, from, false, expires));
         Some((inside, seen))
     }
 
