@@ -52,6 +52,8 @@ pub struct Session {
     /// By which route the peer last saw us, and at which address.
     observed: Option<(Route, SocketAddr)>,
     peer_nat: Nat,
+    /// Rounds of punching that the peer began.
+    peer_round: u32,
     exchange: Exchange,
     candidates: Candidates,
     checks: Checks,
@@ -66,7 +68,7 @@ pub struct Session {
     /// Pings that may be sent to addresses that never answered: in the long run, and at once.
     unproven: [Bucket; 2],
     use_: Use,
-    /// What we say of our addresses has changed, and the peer was not told.
+    /// What we say of our addresses has changed, or a round of punching is due, and the peer was not told.
     addresses_changed: bool,
     /// When the owner was last asked for our addresses, and whether it is to be asked again.
     renewed: Option<Instant>,
@@ -113,12 +115,13 @@ impl Session {
             surroundings: Surroundings::default(),
             observed: None,
             peer_nat: Nat::default(),
+            peer_round: 0,
             exchange: Exchange::new(side, setup.key),
             candidates: Candidates::default(),
             checks: Checks::default(),
             replay: Replay::new(),
             paths: Paths::default(),
-            punch: Punch::default(),
+            punch: Punch::new(side),
             guess: Guess::default(),
             relays: Relays::new(side, setup.peer_relay),
             accepted: Accepted::default(),
@@ -262,11 +265,13 @@ impl Session {
 
     fn on_offer(&mut self, offer: &Offer, now: Instant) {
         let moved = self.take_offer(offer, now);
+        let begins = moved || offer.round > self.peer_round;
+        self.peer_round = self.peer_round.max(offer.round);
         let in_use = self.use_.route.filter(Route::is_direct);
         if let Some(route) = in_use.filter(|_| !moved) {
             // Perhaps the peer has lost this path.
             self.paths.ask_again(route);
-        } else if !self.addresses_changed {
+        } else if begins && !self.addresses_changed {
             self.punch.on_offer(moved, now);
         }
     }
@@ -324,7 +329,7 @@ impl Session {
     }
 
     /// Our side; the exchange gives it its number.
-    fn offer(local: &Local, observed: Option<(Route, SocketAddr)>, relays: &Relays) -> Offer {
+    fn offer(local: &Local, observed: Option<(Route, SocketAddr)>, round: u32, relays: &Relays) -> Offer {
         let mut candidates: Vec<Candidate> = local.candidates.iter().take(MAX_CANDIDATES).copied().collect();
         let known = |address| candidates.iter().any(|candidate| candidate.address == address);
         if let Some(address) = observed
@@ -333,7 +338,8 @@ impl Session {
         {
             candidates.push(Candidate { kind: CandidateKind::PeerReflexive, address });
         }
-        Offer { number: 0, candidates, nat: local.nat, relays: relays.offered(), chosen: relays.chosen() }
+        let (relays, chosen) = (relays.offered(), relays.chosen());
+        Offer { number: 0, candidates, nat: local.nat, round, relays, chosen }
     }
 }
 

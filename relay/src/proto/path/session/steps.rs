@@ -226,14 +226,17 @@ impl Session {
     }
 
     fn step_punch(&mut self, now: Instant) {
+        if self.punch.is_due(self.is_relayed(), now) {
+            self.addresses_changed = true;
+            self.exchange.handle_changed();
+        }
         if self.addresses_changed && self.exchange.is_about_to_change(now) {
             self.addresses_changed = false;
             if self.exchange.is_met() {
                 self.punch.prime(now);
             }
         }
-        let wanted = self.is_relayed();
-        while let Some(step) = self.punch.poll(wanted, now) {
+        while let Some(step) = self.punch.poll(now) {
             match step {
                 Step::Prime => self.send_to_candidates(Some(PRIME_TTL), now),
                 Step::Wave(number) => self.send_wave(number, now),
@@ -291,8 +294,10 @@ impl Session {
     }
 
     fn step_exchange(&mut self, now: Instant) {
-        let (local, observed, relays) = (&self.local, self.observed, &self.relays);
-        while let Some(body) = self.exchange.poll(local.home, || Self::offer(local, observed, relays), now) {
+        let (local, observed, round, relays) =
+            (&self.local, self.observed, self.punch.announced(), &self.relays);
+        let offer = || Self::offer(local, observed, round, relays);
+        while let Some(body) = self.exchange.poll(local.home, offer, now) {
             self.outputs.push_back(Output::Signal(body));
         }
     }
