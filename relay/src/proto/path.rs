@@ -20,6 +20,7 @@ mod replay;
 pub mod route;
 mod rtt;
 mod session;
+pub mod virtual_addr;
 
 use std::time::Duration;
 
