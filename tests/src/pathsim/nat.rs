@@ -221,9 +221,9 @@ impl NatBox {
         }
     }
 
-    /// Forgets what has expired. Once in 50 ms is often enough for lifetimes of seconds.
+    /// Forgets what has expired. Four times a second is often enough for lifetimes of seconds.
     fn sweep(&mut self, now: Duration) {
-        if now < self.swept + Duration::from_millis(50) {
+        if now < self.swept + Duration::from_millis(250) {
             return;
         }
         self.swept = now;

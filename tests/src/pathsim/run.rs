@@ -349,7 +349,12 @@ impl PathSim {
     /// The node asked supernodes where it is.
     fn renewed(&mut self, who: Who) {
         let alive: Vec<bool> = self.relays.iter().map(|relay| relay.alive && !relay.draining).collect();
-        self.owner(who).relays.retain(|relay| alive[*relay]);
+        let owner = self.owner(who);
+        owner.relays.retain(|relay| alive[*relay]);
+        if owner.relays.is_empty() {
+            // A member finds another home as long as there is one.
+            owner.relays.extend((0..alive.len()).find(|relay| alive[*relay]));
+        }
         if self.owner(who).machine.is_some() {
             let local = self.local(who);
             self.tell(who, Input::Local(local));

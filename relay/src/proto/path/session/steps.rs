@@ -229,6 +229,9 @@ impl Session {
         if self.punch.is_due(self.is_relayed(), now) {
             self.addresses_changed = true;
             self.exchange.handle_changed();
+            // The round before was in vain: perhaps our NAT has given us another address. A hard one always gives others, and
+            // those would begin all the guessing anew.
+            self.renewal_wanted |= self.local.nat.mapping.is_stable();
         }
         if self.addresses_changed && self.exchange.is_about_to_change(now) {
             self.addresses_changed = false;
