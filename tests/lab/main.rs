@@ -12,6 +12,8 @@ mod observer;
 mod processes;
 #[cfg(target_os = "linux")]
 mod punching;
+#[cfg(target_os = "linux")]
+mod sessions;
 
 #[cfg(target_os = "linux")]
 tests::lab_before_main!();
