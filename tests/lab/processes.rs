@@ -10,7 +10,8 @@ use tests::{
     process::{Lab, Place, eventually},
 };
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_nearmesh-under-test");
+/// The program as users run it.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_nearmesh-under-test");
 
 #[test]
 fn a_member_behind_a_nat_finds_another() {
