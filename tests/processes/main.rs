@@ -5,5 +5,6 @@ mod hostile;
 mod journey;
 mod recovery;
 mod refusals;
+mod relay;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nearmesh-under-test");

@@ -51,7 +51,10 @@ async fn status_says_who_and_where_and_what_is_wrong() {
     );
     assert_eq!(status["role"], "ordinary");
     assert_eq!(status["shared"], json!({"files": 3, "bytes": 3 << 20}));
-    assert_eq!(status["relaying"], json!({"sessions": 2, "bytes": 5 << 20, "packets": 4_000, "refused": 1}));
+    assert_eq!(
+        status["relaying"],
+        json!({"sessions": 2, "bytes": 5 << 20, "packets": 4_000, "refused": 1, "dropped": 7})
+    );
     assert_eq!(
         (&status["children"], &status["supernodes"], &status["standby"]),
         (&json!(0), &json!(3), &Value::Null)
