@@ -83,8 +83,6 @@ fn a_member_whose_nat_has_rebound_may_reserve_afterwards() {
         let mut at_bob = bob.reserve(&to_alice, request(carol.id, 1));
         let from_carol = scene.dial(&carol).await;
         let mut at_carol = carol.reserve(&from_carol, request(bob.id, 1));
-        while let Some(e) = at_bob.next().await { println!("{e:?} {:?}", to_alice.close_reason()); if matches!(e, nearmesh_relay::io::reservation::ReservationEvent::Open{..}) {break} }
-        println!("{}", scene.alice.log_tail());
         let (of_bob, of_carol) = tokio::join!(opened(&mut at_bob), opened(&mut at_carol));
         let there = bob.route(nat.inside, of_bob);
         carol.route(address_of(&scene.alice), of_carol);
