@@ -70,6 +70,8 @@ pub struct Config {
     pub relay_rate: Option<u64>,
     /// Pairs to forward for at a time.
     pub relay_sessions: Option<u32>,
+    /// Whether the router is asked to let everybody in.
+    pub port_mapping: Option<bool>,
     /// What is logged, in the syntax of NEARMESH_LOG.
     pub log: Option<String>,
 }
@@ -119,6 +121,8 @@ pub struct Settings {
     pub upload_slots: u32,
     /// Packets of others.
     pub relay: RelaySettings,
+    /// Whether the router is asked to let everybody in.
+    pub port_mapping: bool,
     /// What is logged.
     pub log: Option<String>,
 }
@@ -219,6 +223,7 @@ impl Config {
                 rate: overrides.relay_rate.or(self.relay_rate).unwrap_or(0),
                 sessions: overrides.relay_sessions.or(self.relay_sessions).unwrap_or(DEFAULT_RELAY_SESSIONS),
             },
+            port_mapping: self.port_mapping.unwrap_or(true),
             log: self.log,
         }
     }

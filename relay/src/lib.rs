@@ -11,10 +11,15 @@
 pub mod io;
 pub mod proto;
 
+pub use proto::path::virtual_addr::VirtualAddr;
+
 pub use io::{
     counters::Counters,
     endpoint::{Accepted, BindError, DialError, Endpoint},
     forward::Forwarding,
+    kick::kick,
+    path_driver::{DriverOutput, PathHandle, PathStatus},
+    peer_path::{PathNews, PeerPath, PeerPathError},
     probe::Probe,
     tls::{TlsConfigs, TlsError},
 };

@@ -1,5 +1,8 @@
-//! What the ladder of tests stands on: the deterministic simulator, and real processes and those who talk to them.
+//! What the ladder of tests stands on: the deterministic simulator, real processes and those who talk to them, and the lab in
+//! network namespaces.
 
+#[cfg(target_os = "linux")]
+pub mod lab;
 pub mod process;
 pub mod relay_client;
 pub mod rogue;

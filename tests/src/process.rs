@@ -4,10 +4,10 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
@@ -26,9 +26,18 @@ pub struct Lab {
     directory: TempDir,
 }
 
+/// Where processes run, if not on the machine's own network.
+pub trait Place: Send + Sync {
+    /// Makes a command run there.
+    fn enter(&self, command: &mut Command);
+    /// Starts a command that was made to run there, from a thread that outlives it.
+    fn spawn(&self, command: Command) -> io::Result<Child>;
+}
+
 /// One profile, and its process while it is up.
 pub struct Node {
     program: PathBuf,
+    place: Option<Arc<dyn Place>>,
     /// Its directory in the lab.
     pub home: PathBuf,
     /// Its profile.
@@ -67,34 +76,61 @@ impl Lab {
         let home = self.path().join(name);
         std::fs::create_dir_all(&home).expect("a directory for the node");
         let profile = home.join("profile");
-        Node { program: self.program.clone(), home, profile, process: None, ready: Value::Null }
+        let program = self.program.clone();
+        Node { program, place: None, home, profile, process: None, ready: Value::Null }
+    }
+
+    /// The same, in a place: there it listens on all addresses.
+    pub fn node_in(&self, name: &str, place: &(impl Place + Clone + 'static)) -> Node {
+        let mut node = self.node(name);
+        node.place = Some(Arc::new(place.clone()));
+        node
     }
 
     /// A supernode that is the authority of a new net, up.
     pub fn authority(&self, net: &str, user: &str) -> Node {
-        let mut node = self.node(user);
-        node.ok(&["net", "create", net, "--user", user]);
-        node.up(&["--promote", "always"]);
-        node
+        self.node(user).founds(net, user, &[])
     }
 
     /// A node that joined with a ticket from `authority`, not yet up.
     pub fn joined(&self, authority: &Node, user: &str) -> Node {
         let node = self.node(user);
-        let ticket = authority.ok(&["net", "invite", user]).stdout;
-        node.ok(&["net", "join", ticket.trim()]);
+        node.admit(authority, user);
         node
     }
 
     /// The same, up with these further options.
     pub fn member(&self, authority: &Node, user: &str, options: &[&str]) -> Node {
-        let mut node = self.joined(authority, user);
-        node.up(options);
-        node
+        self.node(user).joins(authority, user, options)
     }
 }
 
 impl Node {
+    /// Makes it a supernode that is the authority of a new net, up.
+    pub fn founds(mut self, net: &str, user: &str, options: &[&str]) -> Self {
+        self.ok(&["net", "create", net, "--user", user]);
+        self.up(&[&["--promote", "always"], options].concat());
+        self
+    }
+
+    /// Makes it a member, with a ticket from `authority`, up with these further options.
+    pub fn joins(mut self, authority: &Self, user: &str, options: &[&str]) -> Self {
+        self.admit(authority, user);
+        self.up(options);
+        self
+    }
+
+    /// Makes it a member, with a ticket from `authority`; what it said, if it could not join.
+    pub fn try_join(&self, authority: &Self, user: &str) -> Result<(), Ran> {
+        let ticket = authority.ok(&["net", "invite", user]).stdout;
+        let ran = self.run(&["net", "join", ticket.trim()]);
+        if ran.code == 0 { Ok(()) } else { Err(ran) }
+    }
+
+    fn admit(&self, authority: &Self, user: &str) {
+        self.try_join(authority, user).unwrap_or_else(|ran| panic!("{user} could not join: {ran:?}"));
+    }
+
     /// Runs `nearmesh --profile … ARGUMENTS`.
     pub fn run(&self, arguments: &[&str]) -> Ran {
         let mut command = self.command(arguments);
@@ -143,12 +179,17 @@ impl Node {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--profile").arg(&self.profile).args(arguments).env_remove("NEARMESH_PROFILE");
+        if let Some(place) = &self.place {
+            place.enter(&mut command);
+        }
         command
     }
 
-    /// Starts it on a free port of loopback and waits until it says that it is ready.
+    /// Starts it on a free port, of loopback unless it is in a place, and waits until it says that it is ready.
     pub fn up(&mut self, options: &[&str]) {
-        let arguments = [&["--json", "up", "--listen", "127.0.0.1:0"], options].concat();
+        let listen = if self.place.is_some() { "0.0.0.0:0" } else { "127.0.0.1:0" };
+        let listen: &[&str] = if options.contains(&"--listen") { &[] } else { &["--listen", listen] };
+        let arguments = [&["--json", "up"], listen, options].concat();
         let command = self.command(&arguments);
         self.start(command);
     }
@@ -156,13 +197,16 @@ impl Node {
     /// Starts a command that ends in `up --json …`, and waits until it says that it is ready.
     pub fn start(&mut self, mut command: Command) {
         let log = File::options().create(true).append(true).open(self.log()).expect("a log file");
-        let mut process = command
+        command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
-            .env("NEARMESH_LOG", "nearmesh=debug,info")
-            .spawn()
-            .expect("the program starts");
+            .env("NEARMESH_LOG", "nearmesh=debug,info");
+        let started = match &self.place {
+            Some(place) => place.spawn(command),
+            None => command.spawn(),
+        };
+        let mut process = started.expect("the program starts");
         let mut line = String::new();
         let stdout = process.stdout.take().expect("stdout is piped");
         let mut stdout = BufReader::new(stdout);
@@ -171,7 +215,12 @@ impl Node {
         self.ready = serde_json::from_str(&line)
             .unwrap_or_else(|error| panic!("not ready: {error}: {line:?}\n{}", self.log_tail()));
         // Somebody must go on reading, or a node that prints would block.
-        std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+        std::thread::spawn(move || io::copy(&mut stdout, &mut io::sink()));
+    }
+
+    /// Whether it was started, and neither killed nor stopped.
+    pub fn is_up(&self) -> bool {
+        self.process.is_some()
     }
 
     /// Its process id.

@@ -17,6 +17,14 @@ pub struct Counters {
     pub forward: ForwardCounters,
     /// Packets with a first byte that nothing here speaks.
     pub reserved: u64,
+    /// Packets to peers to which there was no route.
+    pub unrouted: u64,
+    /// Packets about routes that were not sent, because a socket would not take them at once.
+    pub unsent: u64,
+    /// Packets whose source was an address that no packet may have.
+    pub forged: u64,
+    /// Path probes of no session, and relayed packets by which nothing came.
+    pub strays: u64,
     /// Receive errors of the socket.
     pub receive_errors: u64,
     /// Connections that came in, handshake completed.

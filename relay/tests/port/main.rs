@@ -2,6 +2,7 @@
 // The lists are there for `proto`.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod dialled_back;
 mod net;
 mod one_port;
 mod reserving;

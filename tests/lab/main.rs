@@ -1,0 +1,23 @@
+//! Rung 5: the lab. First that it is what it says, then real processes in it.
+
+#[cfg(target_os = "linux")]
+mod changes;
+#[cfg(target_os = "linux")]
+mod internet;
+#[cfg(target_os = "linux")]
+mod kinds;
+#[cfg(target_os = "linux")]
+mod observer;
+#[cfg(target_os = "linux")]
+mod processes;
+#[cfg(target_os = "linux")]
+mod punching;
+
+#[cfg(target_os = "linux")]
+tests::lab_before_main!();
+
+#[cfg(not(target_os = "linux"))]
+#[test]
+fn the_lab() {
+    eprintln!("skipped: the lab needs Linux's network namespaces");
+}
