@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)] // All of this is test.
 
 mod flooding;
+mod forged;
 mod lending;
 mod members;
 mod moving;
