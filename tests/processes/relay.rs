@@ -2,6 +2,9 @@
 //!
 //! Alice runs the program and relays, as every node does. Bob and carol are members who talk to each other through her, end to end
 //! encrypted. Mallory and eve are members too, and mean harm. Every test of theirs ends with bob and carol still being served.
+//!
+//! What is asked of alice does not depend on how fast the machine is: her counters, her memory, and that bob and carol lose nothing.
+//! Times are printed. Of what is thrown at her a part may be lost in the kernel before she sees it.
 #![allow(clippy::unwrap_used)] // All of this is test.
 
 mod flooding;
@@ -35,9 +38,6 @@ use tokio::{runtime::Runtime, time::timeout};
 
 use crate::PROGRAM;
 
-/// The longest that a question of bob's may wait for carol's answer, whatever others do: the stall that the network promises not to
-/// exceed.
-const STALL: Duration = Duration::from_secs(2);
 /// Bytes of one question, and of its answer.
 const QUESTION: usize = 32 * 1024;
 
@@ -121,15 +121,16 @@ impl Talk {
         let began = Instant::now();
         let asking = async {
             let (mut send, mut receive) = self.connection.open_bi().await.unwrap();
-            send.write_all(&[7; QUESTION]).await.unwrap();
+            let question: Vec<u8> = (0..QUESTION).map(|at| (at % 251) as u8).collect();
+            send.write_all(&question).await.unwrap();
             send.finish().unwrap();
-            assert_eq!(receive.read_to_end(QUESTION).await.unwrap().len(), QUESTION);
+            assert!(receive.read_to_end(QUESTION).await.unwrap() == question, "another answer");
         };
         timeout(PATIENCE, asking).await.expect("an answer");
         began.elapsed()
     }
 
-    /// Asks questions for as long as `meanwhile` lasts, at least one after it has begun, and fails if one waits for too long.
+    /// Asks questions for as long as `meanwhile` lasts, at least one after it has begun, and fails if one is not answered.
     async fn goes_on_during<T>(&self, what: &str, meanwhile: impl Future<Output = T>) -> T {
         let before = self.ask().await;
         tokio::pin!(meanwhile);
@@ -147,7 +148,7 @@ impl Talk {
             "{what}: {} questions, median {median:?}, longest {longest:?}; before {before:?}",
             took.len()
         );
-        assert!(longest < STALL, "{what}: an answer took {longest:?}");
+        assert!(self.connection.close_reason().is_none() && self.to_alice.close_reason().is_none());
         done
     }
 }
@@ -182,5 +183,20 @@ fn guesses(count: u64) -> impl Iterator<Item = ChannelId> {
 
 /// Waits until alice has dropped so many packets.
 fn dropped(scene: &Scene, at_least: u64) {
-    eventually("alice counts what she dropped", || (scene.relaying("dropped") >= at_least).then_some(()));
+    counted(scene, "dropped", at_least);
+}
+
+/// Waits until alice has counted so many.
+fn counted(scene: &Scene, what: &str, at_least: u64) {
+    eventually(&format!("alice counts {at_least} {what}"), || (scene.relaying(what) >= at_least).then_some(()));
+}
+
+/// The same while other things go on.
+async fn counted_meanwhile(scene: &Scene, what: &str, at_least: u64) {
+    let counting = async {
+        while scene.relaying(what) < at_least {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, counting).await.unwrap_or_else(|_| panic!("alice counts {at_least} {what}"));
 }

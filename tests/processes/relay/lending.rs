@@ -51,7 +51,7 @@ fn a_relay_that_goes_down_says_so_first_and_waits_for_those_who_leave() {
     let began = Instant::now();
     let warned = scene.runtime.spawn(async move {
         let event = next(&mut talk.first.0).await;
-        assert!(matches!(event, ReservationEvent::Draining(left) if left <= STALL), "{event:?}");
+        assert!(matches!(event, ReservationEvent::Draining(left) if left <= Duration::from_secs(2)), "{event:?}");
         // It still works.
         talk.ask().await;
         drop(talk.first);
@@ -71,7 +71,7 @@ fn a_relay_that_goes_down_does_not_wait_for_those_who_stay() {
     let began = Instant::now();
     assert_eq!(scene.alice.stop(), 0);
     println!("down after {:?}", began.elapsed());
-    assert!(began.elapsed() < Duration::from_secs(10));
+    assert!(began.elapsed() < PATIENCE / 2);
     scene.runtime.block_on(async {
         let mut last = next(&mut talk.first.0).await;
         while !matches!(last, ReservationEvent::Closed(_)) {

@@ -38,7 +38,7 @@ fn another_ones_channel_is_of_no_use_even_to_a_member_who_repeats_the_cookie() {
             mallory.send(address_of(&scene.alice), &packet_on(talk.first.1, 1_000)).await;
             overheard.send_to(&packet_on(talk.first.1, 1_000), address_of(&scene.alice)).await.unwrap();
         }
-        dropped(&scene, 401);
+        dropped(&scene, 200);
         talk.goes_on_during("another one's channel", sleep(Duration::from_millis(500))).await;
         assert_eq!((bob.stray().await, carol.stray().await), (None, None));
     });
@@ -63,7 +63,7 @@ fn an_expired_reservation_is_of_no_use() {
             bob.send(address_of(&scene.alice), &packet_on(first.1, 1_000)).await;
             carol.send(address_of(&scene.alice), &packet_on(of_carol, 1_000)).await;
         }
-        dropped(&scene, before + 200);
+        dropped(&scene, before + 100);
         assert_eq!(scene.relaying("packets"), packets);
         assert!(to_alice.close_reason().is_none());
         // The same two, anew.
