@@ -188,7 +188,9 @@ fn dropped(scene: &Scene, at_least: u64) {
 
 /// Waits until alice has counted so many.
 fn counted(scene: &Scene, what: &str, at_least: u64) {
-    eventually(&format!("alice counts {at_least} {what}"), || (scene.relaying(what) >= at_least).then_some(()));
+    eventually(&format!("alice counts {at_least} {what}"), || {
+        (scene.relaying(what) >= at_least).then_some(())
+    });
 }
 
 /// The same while other things go on.

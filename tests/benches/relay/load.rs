@@ -36,7 +36,10 @@ impl Measured {
             elapsed,
             middle: before.0.zip(after.0).map(|(before, after)| after - before),
             clients: cpu_seconds(std::process::id()) - clients,
-            lost: (after.1.lost_packets - before.1.lost_packets, after.1.sent_packets - before.1.sent_packets),
+            lost: (
+                after.1.lost_packets - before.1.lost_packets,
+                after.1.sent_packets - before.1.sent_packets,
+            ),
         }
     }
 

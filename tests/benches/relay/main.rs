@@ -50,8 +50,7 @@ fn main() {
 
 fn settings() -> Settings {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let mut settings =
-        Settings { bytes: 1 << 30, rounds: 5, disturbed: false, turn: None, turn_pid: None };
+    let mut settings = Settings { bytes: 1 << 30, rounds: 5, disturbed: false, turn: None, turn_pid: None };
     while let Some(option) = arguments.next() {
         let mut value = || arguments.next().unwrap_or_else(|| panic!("{option} needs a value"));
         match option.as_str() {
@@ -123,8 +122,7 @@ fn summary(rounds: &[Round]) {
         );
     }
     for (index, disturbance) in Disturbance::ALL.into_iter().enumerate() {
-        if let Some(ratio) =
-            of(&|round| Some(round.disturbed.get(index)?.1.speed() / round.relayed.speed()))
+        if let Some(ratio) = of(&|round| Some(round.disturbed.get(index)?.1.speed() / round.relayed.speed()))
         {
             println!("  {}: {ratio:.2} of the speed without", disturbance.name());
         }

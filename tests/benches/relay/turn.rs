@@ -79,7 +79,8 @@ async fn ask(io: &UdpSocket, server: SocketAddr, method: u16, attributes: &[(u16
     request.extend_from_slice(&body);
     io.send_to(&request, server).await.expect("it is sent");
     let mut answer = [0; 1500];
-    let (length, _) = timeout(PATIENCE, io.recv_from(&mut answer)).await.expect("it answers").expect("an answer");
+    let (length, _) =
+        timeout(PATIENCE, io.recv_from(&mut answer)).await.expect("it answers").expect("an answer");
     assert_eq!(answer[4..20], request[4..20], "an answer to this question");
     let granted = answer[..2] == (method | SUCCESS).to_be_bytes();
     assert!(granted, "the server refused method {method}: {:02x?}", &answer[..length]);

@@ -51,7 +51,10 @@ fn a_relay_that_goes_down_says_so_first_and_waits_for_those_who_leave() {
     let began = Instant::now();
     let warned = scene.runtime.spawn(async move {
         let event = next(&mut talk.first.0).await;
-        assert!(matches!(event, ReservationEvent::Draining(left) if left <= Duration::from_secs(2)), "{event:?}");
+        assert!(
+            matches!(event, ReservationEvent::Draining(left) if left <= Duration::from_secs(2)),
+            "{event:?}"
+        );
         // It still works.
         talk.ask().await;
         drop(talk.first);
