@@ -71,6 +71,7 @@ impl Node {
             bytes: counters.bytes,
             packets: counters.packets,
             refused: counters.refused,
+            dropped: counters.dropped.total(),
         }
     }
 

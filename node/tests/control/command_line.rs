@@ -61,7 +61,10 @@ async fn status_says_who_and_where_and_what_is_wrong() {
         reachability["port_mapping"],
         json!({"state": "mapped", "protocol": "UPnP", "address": "203.0.113.7:7117", "public": true})
     );
-    assert_eq!(status["relaying"], json!({"sessions": 2, "bytes": 5 << 20, "packets": 4_000, "refused": 1}));
+    assert_eq!(
+        status["relaying"],
+        json!({"sessions": 2, "bytes": 5 << 20, "packets": 4_000, "refused": 1, "dropped": 7})
+    );
     let path = &status["paths"][0];
     assert_eq!((&path["user"], &path["path"]), (&json!("bob@lab"), &json!("relayed")));
     assert_eq!((&path["relay"], &path["rtt_ms"]), (&json!("hub@lab"), &json!(31.0)));

@@ -180,7 +180,7 @@ impl NodeApi for Alice {
                 relays: false,
             },
             shared: SharedTotal { files: 3, bytes: 3 << 20 },
-            relaying: Relaying { sessions: 2, bytes: 5 << 20, packets: 4_000, refused: 1 },
+            relaying: Relaying { sessions: 2, bytes: 5 << 20, packets: 4_000, refused: 1, dropped: 7 },
             paths: vec![path_to_bob()],
             uptime_ms: 61_000,
             version: "0.1.0".to_owned(),

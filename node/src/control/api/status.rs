@@ -85,6 +85,8 @@ pub struct Relaying {
     pub packets: u64,
     /// Reservations that it did not give since it came up.
     pub refused: u64,
+    /// Relayed packets that it did not forward since it came up: of strangers, of moved or expired ones, beyond what it lends.
+    pub dropped: u64,
 }
 
 /// A supernode that the node knows.
