@@ -1,4 +1,5 @@
 //! Rung 5: the lab. First that it is what it says, then real processes in it.
+#![allow(clippy::unwrap_used)] // All of this is test.
 
 #[cfg(target_os = "linux")]
 mod changes;

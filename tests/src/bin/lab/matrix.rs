@@ -6,10 +6,13 @@ use clap::Args;
 use serde_json::json;
 use tests::lab::{
     Expected, Nat, Town,
-    matrix::{Cell, Patience, Reached, measure},
+    matrix::{Cell, Patience, measure},
 };
 
-use crate::program;
+use crate::{
+    program,
+    table::{self, Runs},
+};
 
 /// Callers and callees are different nodes, so that no two calls of a run share a connection.
 const CALLER: &str = "a";
@@ -32,6 +35,9 @@ pub(super) struct Matrix {
     /// Exit with 1 if any pair came out worse than its NATs allow
     #[arg(long)]
     check: bool,
+    /// How often everybody calls everybody; all nodes are started anew in between
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    runs: u16,
     /// Calls at a time
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
     jobs: u8,
@@ -55,12 +61,20 @@ impl Matrix {
                 eprintln!("{} is not in the net: {reason}", person.name);
             }
         }
-        let cells = self.measure(&town, &kinds);
-        if !self.json {
-            print!("{}", table(&kinds, &cells));
+        let mut pairs: Vec<Runs> = vec![Runs::default(); kinds.len() * kinds.len()];
+        for run in 0..self.runs {
+            if run > 0 {
+                town.restart();
+            }
+            for (runs, cell) in pairs.iter_mut().zip(self.measure(&town, &kinds)) {
+                runs.0.push(cell);
+            }
         }
-        eprintln!("{}", summary(&cells));
-        let good = cells.iter().all(Cell::is_as_expected);
+        if !self.json {
+            print!("{}", table::markdown(&kinds, &pairs));
+        }
+        eprintln!("{}", table::summary(&pairs));
+        let good = pairs.iter().all(Runs::are_as_expected);
         Ok(if self.check && !good { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
@@ -107,51 +121,4 @@ fn expected(expected: Expected) -> &'static str {
         Expected::Relayed => "relayed",
         Expected::Nothing => "none",
     }
-}
-
-/// In Markdown, so that it can be put into a document.
-fn table(kinds: &[Nat], cells: &[Cell]) -> String {
-    let mut rows = vec![vec![String::new()]];
-    rows[0].extend(kinds.iter().map(Nat::to_string));
-    for (nat, cells) in kinds.iter().zip(cells.chunks(kinds.len())) {
-        let mut row = vec![nat.to_string()];
-        row.extend(cells.iter().map(text));
-        rows.push(row);
-    }
-    let widths: Vec<usize> = (0..rows[0].len())
-        .map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0))
-        .collect();
-    let line = |row: &Vec<String>| {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(text, width)| format!("{text:width$}")).collect();
-        format!("| {} |\n", cells.join(" | "))
-    };
-    let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
-    rows.insert(1, rule);
-    rows.iter().map(line).collect()
-}
-
-fn text(cell: &Cell) -> String {
-    let call = &cell.call;
-    let times = [call.first, call.direct.filter(|direct| Some(*direct) != call.first)];
-    let times: Vec<String> = times.iter().flatten().map(|time| time.as_millis().to_string()).collect();
-    let mark = match cell.expected {
-        _ if !cell.is_as_expected() => "!",
-        Expected::Guessed if call.reached == Reached::Relayed => "?",
-        _ => "",
-    };
-    format!("{}{mark} {}", call.reached, times.join("/")).trim_end().to_owned()
-}
-
-fn summary(cells: &[Cell]) -> String {
-    let count = |which: &dyn Fn(&Cell) -> bool| cells.iter().filter(|cell| which(cell)).count();
-    format!(
-        "{} pairs: {} direct, {} relayed, {} not at all; {} worse than their NATs allow, {} guesses failed",
-        cells.len(),
-        count(&|cell| cell.call.reached > Reached::Relayed),
-        count(&|cell| cell.call.reached == Reached::Relayed),
-        count(&|cell| cell.call.reached == Reached::None),
-        count(&|cell| !cell.is_as_expected()),
-        count(&|cell| cell.expected == Expected::Guessed && cell.call.reached == Reached::Relayed),
-    )
 }
