@@ -4,12 +4,14 @@
 //! somebody else opened.
 
 pub mod codec;
+pub mod dialable;
 pub mod frame;
 pub mod id;
 pub mod identity;
 pub mod name;
 pub mod nat;
 pub mod presence;
+pub mod scope;
 pub mod signed;
 pub mod supernode_record;
 pub mod text;

@@ -1,14 +1,14 @@
 //! The wire format: everything one node says to another inside QUIC.
 //!
 //! # How a conversation is built
-//! Two members hold at most one connection, with ALPN [`ALPN`]; its number is the version of everything below. A
-//! newcomer without a certificate speaks [`ENROL_ALPN`] to the authority, and nothing else.
+//! Two members hold one connection, whoever opened it, with ALPN [`ALPN`]; its number is the version of everything below. Who opened
+//! it closes it, and not while the other needs it ([`Open::Keep`]). A newcomer without a certificate speaks [`ENROL_ALPN`] to the authority, and nothing else.
 //!
 //! A connection carries streams. The opener's first frame is an [`Open`], which says what the stream is for:
 //! - [`Open::Link`]: the one long-lived stream between a node and its home, or between two supernodes. Both
 //!   sides send [`LinkMessage`] frames until the link ends. The protocol machines speak only here.
 //! - [`Open::Relay`]: a reservation at a relay, for as long as the stream lives (see [`relay`]).
-//! - [`Open::Ranges`], [`Open::Offer`], [`Open::Ping`], [`Open::Invite`]: one question each.
+//! - [`Open::Ranges`], [`Open::Offer`], [`Open::Keep`], [`Open::Ping`], [`Open::Invite`]: one question each.
 //!
 //! Nodes that cannot dial each other speak through their homes first (see [`signal`]).
 //!

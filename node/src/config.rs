@@ -10,6 +10,7 @@ use std::{
 };
 
 use clap::ValueEnum;
+use nearmesh_relay::proto::forward::{Limits, limits};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -21,6 +22,10 @@ pub const FILE_NAME: &str = "nearmesh.toml";
 pub const DEFAULT_CAPACITY: u32 = 500;
 /// Uploads at a time (guess: enough to fill a home line, few enough for each to be quick).
 pub const DEFAULT_UPLOAD_SLOTS: u32 = 8;
+/// Pairs that are relayed at a time, unless the user says otherwise.
+pub const DEFAULT_RELAY_SESSIONS: u32 = limits::SESSIONS as u32;
+/// Most pairs that are relayed at a time (at 200 bytes each in the tables and two streams; guess: far beyond a home line).
+const MAX_RELAY_SESSIONS: u32 = 100_000;
 /// Most children (guess: far beyond what one machine's index is measured for).
 const MAX_CAPACITY: u32 = 100_000;
 /// Most uploads at a time (guess).
@@ -59,6 +64,14 @@ pub struct Config {
     pub downloads: Option<PathBuf>,
     /// Uploads at a time.
     pub upload_slots: Option<u32>,
+    /// Whether to forward packets for others.
+    pub relay: Option<bool>,
+    /// Bytes a second to forward for all others together; 0 for no limit.
+    pub relay_rate: Option<u64>,
+    /// Pairs to forward for at a time.
+    pub relay_sessions: Option<u32>,
+    /// Whether the router is asked to let everybody in.
+    pub port_mapping: Option<bool>,
     /// What is logged, in the syntax of NEARMESH_LOG.
     pub log: Option<String>,
 }
@@ -70,6 +83,23 @@ pub struct Overrides {
     pub listen: Option<SocketAddr>,
     /// Over `promote`.
     pub promote: Option<Promote>,
+    /// Over `relay`.
+    pub relay: Option<bool>,
+    /// Over `relay_rate`.
+    pub relay_rate: Option<u64>,
+    /// Over `relay_sessions`.
+    pub relay_sessions: Option<u32>,
+}
+
+/// Packets of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelaySettings {
+    /// Whether to forward them.
+    pub on: bool,
+    /// Bytes a second for all together; 0 for no limit.
+    pub rate: u64,
+    /// Pairs at a time.
+    pub sessions: u32,
 }
 
 /// What holds in the end.
@@ -89,6 +119,10 @@ pub struct Settings {
     pub downloads: PathBuf,
     /// Uploads at a time.
     pub upload_slots: u32,
+    /// Packets of others.
+    pub relay: RelaySettings,
+    /// Whether the router is asked to let everybody in.
+    pub port_mapping: bool,
     /// What is logged.
     pub log: Option<String>,
 }
@@ -160,6 +194,7 @@ impl Config {
         };
         between("capacity", config.capacity, MAX_CAPACITY)?;
         between("upload_slots", config.upload_slots, MAX_UPLOAD_SLOTS)?;
+        between("relay_sessions", config.relay_sessions, MAX_RELAY_SESSIONS)?;
         let absolute = |key, path: &Path| match path.is_absolute() {
             true => Ok(()),
             false => Err(wrong(key, format!("an absolute path, and {path:?} is none"))),
@@ -183,8 +218,23 @@ impl Config {
             inbox: self.inbox.unwrap_or_else(|| profile.inbox()),
             downloads: self.downloads.unwrap_or_else(|| profile.downloads()),
             upload_slots: self.upload_slots.unwrap_or(DEFAULT_UPLOAD_SLOTS),
+            relay: RelaySettings {
+                on: overrides.relay.or(self.relay).unwrap_or(true),
+                rate: overrides.relay_rate.or(self.relay_rate).unwrap_or(0),
+                sessions: overrides.relay_sessions.or(self.relay_sessions).unwrap_or(DEFAULT_RELAY_SESSIONS),
+            },
+            port_mapping: self.port_mapping.unwrap_or(true),
             log: self.log,
         }
+    }
+}
+
+impl RelaySettings {
+    /// What the relay may lend, if it is on.
+    pub fn limits(&self) -> Option<Limits> {
+        let rate = (self.rate > 0).then_some(self.rate);
+        let sessions = self.sessions as usize;
+        self.on.then(|| Limits { sessions, rate, ..Limits::default() })
     }
 }
 
@@ -219,11 +269,25 @@ mod tests {
     fn the_command_line_wins_over_the_file_and_the_file_over_the_defaults() {
         let profile = Profile::locate(Some(Path::new("/srv/alice"))).unwrap();
         let config = parse("listen = \"127.0.0.1:1\"\npromote = \"never\"").unwrap();
-        let overrides = Overrides { promote: Some(Promote::Always), listen: None };
+        let overrides = Overrides { promote: Some(Promote::Always), ..Overrides::default() };
         let settings = config.settle(overrides, &profile);
         assert_eq!(settings.promote, Promote::Always);
         assert_eq!(settings.listen.port(), 1);
         assert_eq!(settings.upload_slots, DEFAULT_UPLOAD_SLOTS);
         assert_eq!(settings.inbox, Path::new("/srv/alice/inbox"));
+    }
+
+    #[test]
+    fn a_node_relays_without_limit_on_the_rate_unless_its_user_says_otherwise() {
+        let profile = Profile::locate(Some(Path::new("/srv/alice"))).unwrap();
+        let limits = |text: &str, overrides| parse(text).unwrap().settle(overrides, &profile).relay.limits();
+        let usual = limits("", Overrides::default()).unwrap();
+        assert_eq!((usual.rate, usual.sessions), (None, limits::SESSIONS));
+        let own = limits("relay_rate = 1000000\nrelay_sessions = 20", Overrides::default()).unwrap();
+        assert_eq!((own.rate, own.sessions), (Some(1_000_000), 20));
+        assert_eq!(limits("relay = false", Overrides::default()), None);
+        let yes = Overrides { relay: Some(true), relay_rate: Some(7), ..Overrides::default() };
+        assert_eq!(limits("relay = false\nrelay_rate = 9", yes).unwrap().rate, Some(7));
+        assert!(parse("relay_sessions = 0").unwrap_err().contains("`relay_sessions` must be from 1"));
     }
 }

@@ -14,19 +14,27 @@ mod admission;
 mod api;
 mod asking;
 mod clock;
+mod connect;
 mod connections;
+mod dialling;
 mod downloads;
 mod events;
 mod gifts;
 mod host_cache;
 mod links;
 mod node;
+mod outbox;
 mod overlay;
 mod people;
+mod port_mapping;
+mod reachability;
+mod push;
 mod search;
 mod sharing;
+mod signals;
 mod start;
 mod status;
+mod whereabouts;
 
 use std::pin::Pin;
 

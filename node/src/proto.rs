@@ -10,12 +10,15 @@ mod client;
 mod home;
 mod host_cache;
 mod presence;
+pub mod push;
 mod questions;
 mod registration;
+mod relays;
 #[cfg(test)]
 mod tests;
 
 pub use client::{Client, Config};
+pub use presence::Reached;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -26,6 +29,7 @@ use nearmesh_common::{
         file::{Change, JournalMark},
         home::{Decline, DirectoryEntry, RequestId, ToChild, ToHome},
         query::{Hit, Query, SearchSummary},
+        signal::{RelayOffer, Signal},
     },
 };
 
@@ -61,8 +65,15 @@ pub enum Input {
         /// Smallest of the round trips; `None` if nothing came back.
         rtt: Option<Duration>,
     },
-    /// Where this node is reached has changed.
-    Addresses(Vec<SocketAddr>),
+    /// An [`Output::ProbeRelay`] was answered, or not.
+    RelayProbed {
+        /// Which relay.
+        node: NodeId,
+        /// The address that answered first, and the smallest of its round trips; `None` if nothing came back.
+        answer: Option<(SocketAddr, Duration)>,
+    },
+    /// How this node is reached has changed.
+    Reached(Reached),
     /// Supernodes learnt elsewhere: ticket, enrolment, the host cache on disk.
     Candidates(Vec<Candidate>),
     /// The journal of shared files moved on.
@@ -85,6 +96,13 @@ pub enum Input {
     },
     /// The user has had enough of this one.
     Cancel(RequestId),
+    /// Say something to another node. Without a home it is lost: who waits for an answer repeats it.
+    Signal {
+        /// The other node's home.
+        home: NodeId,
+        /// What; `from` is this node.
+        signal: Box<Signal>,
+    },
     /// This node is now a supernode (its own home), or no longer.
     Serving(bool),
     /// A newer revocation list was adopted: tell the home.
@@ -149,6 +167,8 @@ pub enum Output {
     },
     /// Measure the round trip to a supernode with a few STUN binding requests.
     Probe(NodeAddress),
+    /// The same for a relay, of which it matters which address answers.
+    ProbeRelay(NodeAddress),
     /// Read the journal and answer with [`Input::Changes`].
     ReadJournal {
         /// Changes after this.
@@ -171,6 +191,8 @@ pub enum Event {
     Standby(Option<NodeId>),
     /// All known supernodes changed; worth keeping on disk.
     HostCache(Vec<Candidate>),
+    /// The relays near to this node, nearest first, at most [`MAX_RELAYS`](nearmesh_common::wire::signal::MAX_RELAYS).
+    Relays(Vec<RelayOffer>),
     /// The home holds our journal up to here.
     Registered(JournalMark),
     /// Results, verified as far as they can be.
@@ -193,6 +215,13 @@ pub enum Event {
         id: RequestId,
         /// The user's nodes, as their signed presences say.
         nodes: Vec<DirectoryEntry>,
+    },
+    /// Another node says something, by the home's word: it may be anybody.
+    Signal {
+        /// The home by which an answer goes.
+        home: NodeId,
+        /// What; `to` is this node.
+        signal: Box<Signal>,
     },
     /// A question was not answered.
     Failed {

@@ -64,7 +64,7 @@ fn what_the_shipped_configuration_calls_the_default_is_the_default() {
     let shown = Config::parse(&text, &path).unwrap().settle(Overrides::default(), &profile);
     let default = Config::default().settle(Overrides::default(), &profile);
     assert_eq!((shown.promote, shown.capacity), (default.promote, default.capacity));
-    assert_eq!(shown.upload_slots, default.upload_slots);
+    assert_eq!((shown.upload_slots, shown.relay), (default.upload_slots, default.relay));
     assert_eq!((shown.inbox, shown.downloads), (default.inbox, default.downloads));
 }
 

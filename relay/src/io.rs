@@ -3,10 +3,20 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod acceptor;
+pub mod aside;
+pub(crate) mod congestion;
 pub mod counters;
+pub mod dial_back;
 pub mod endpoint;
+pub mod forward;
+pub mod kick;
 pub mod newcomer;
+pub mod path_driver;
+pub(crate) mod paths;
+pub mod peer_path;
+pub(crate) mod port;
 pub mod probe;
+pub mod reservation;
 pub mod socket;
 pub mod tls;
 pub mod transport;

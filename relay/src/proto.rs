@@ -3,8 +3,12 @@
 
 pub mod admission;
 pub mod demux;
+pub mod forward;
+pub mod framing;
+pub mod nat;
 pub mod path;
 pub mod rate;
+pub mod sort;
 pub mod stun;
 pub mod stun_client;
 pub mod stun_message;

@@ -18,6 +18,7 @@ mod catalogue;
 mod children;
 mod chunked;
 mod cursor;
+mod merge;
 mod postings;
 mod records;
 mod search;

@@ -8,7 +8,8 @@
 //! `membership` knows who serves and keeps a link to each, `summaries` tells them what is worth asking here, `answers`
 //! answers. A child's search (`search`, planned by `waves`) goes to the members whose summary has its words. Where users are
 //! is kept by three members for each name (`placement`): `publishing` tells them of our children, `directory` holds what
-//! others tell us, `lookup` asks.
+//! others tell us, `lookup` asks. `signals` carries what two nodes say to each other before they are connected, `relays` names those who could
+//! forward for them. Who wants to know whether strangers reach it is sent a packet (`dial_back`).
 //!
 //! # Invariants
 //! - Nothing signed is believed, kept or passed on before it was verified.
@@ -20,6 +21,7 @@ mod answers;
 mod batches;
 mod budget;
 mod children;
+mod dial_back;
 mod directory;
 mod links;
 mod lookup;
@@ -28,7 +30,9 @@ mod membership;
 mod placement;
 mod publishing;
 mod registration;
+mod relays;
 mod search;
+mod signals;
 mod summaries;
 #[cfg(test)]
 mod testing;
@@ -93,6 +97,15 @@ pub enum Input {
     Candidates(Vec<NodeAddress>),
     /// The keyring adopted a newer revocation list: spread it, drop the records it revokes.
     CrlAdopted(Box<[u8]>),
+    /// What became of an [`Output::SendDialBack`] that a peer of this node had asked for.
+    DialBackSent {
+        /// Who had asked.
+        asker: NodeId,
+        /// With which token.
+        token: [u8; 16],
+        /// From which port it was sent; none if it was not.
+        port: Option<u16>,
+    },
     /// Stop being a supernode: tell everybody, hand children their alternatives.
     StepDown,
     /// The time that `poll_timeout` gave has come.
@@ -128,6 +141,15 @@ pub enum Output {
         node: NodeId,
         /// Why, for the log and the peer.
         reason: CloseReason,
+    },
+    /// Send a packet with this token from a port that is used for nothing else.
+    SendDialBack {
+        /// To where the asker's link comes from; another supernode's word for it, if that one asks.
+        to: SocketAddr,
+        /// What it carries.
+        token: [u8; 16],
+        /// To be named in [`Input::DialBackSent`]; none, if nobody waits for it.
+        asker: Option<NodeId>,
     },
     /// A peer showed a revocation list: check it, adopt it if it is newer, then say [`Input::CrlAdopted`].
     OfferedCrl(Box<[u8]>),

@@ -22,7 +22,7 @@ use nearmesh_common::{
         file::JournalMark,
         home::{ToChild, ToHome},
         mesh::Mesh,
-        stream::RangesRequest,
+        stream::{Kept, Pong, RangesRequest},
     },
 };
 use nearmesh_relay::io::{
@@ -262,9 +262,39 @@ fn configs(member: &Member) -> TlsConfigs {
 
 async fn serve_ranges(connection: Connection, answer: impl Fn(RangesRequest) -> Vec<u8>) {
     while let Ok((mut send, mut receive)) = connection.accept_bi().await {
-        if let Ok(Open::Ranges(request)) = read_frame(&mut receive, MAX_OPEN_FRAME).await {
-            let _ = send.write_all(&answer(request)).await;
-            let _ = send.finish();
+        match read_frame(&mut receive, MAX_OPEN_FRAME).await {
+            Ok(Open::Ranges(request)) => {
+                let _ = send.write_all(&answer(request)).await;
+                let _ = send.finish();
+            }
+            Ok(Open::Keep) => keep(send, receive),
+            _ => {}
+        }
+    }
+}
+
+/// Keeps a connection open for the peer, as an honest node does.
+fn keep(mut send: SendStream, mut receive: RecvStream) {
+    tokio::spawn(async move {
+        let _ = send.write_all(&frame(&Kept)).await;
+        let _ = receive.read_to_end(0).await;
+    });
+}
+
+/// Answers so many pings on a connection, and keeps it open for the peer meanwhile.
+pub async fn answer_pings(connection: &Connection, count: usize) {
+    let mut answered = 0;
+    while answered < count {
+        let (mut send, mut receive) = connection.accept_bi().await.expect("the connection goes on");
+        match read_frame(&mut receive, MAX_OPEN_FRAME).await {
+            Ok(Open::Keep) => keep(send, receive),
+            Ok(Open::Ping) => {
+                let pong = Pong { observed: connection.remote_address() };
+                send.write_all(&frame(&pong)).await.expect("the pong is sent");
+                let _ = send.finish();
+                answered += 1;
+            }
+            other => panic!("neither a ping nor a request to keep the connection: {other:?}"),
         }
     }
 }

@@ -69,7 +69,7 @@ enum Event {
     DialFailed { link: LinkId, opener: End, to: NodeId },
     Down { link: LinkId, end: End },
     Deliver { link: LinkId, from: End, to: End, bytes: Vec<u8> },
-    Probed { process: ProcessId, life: u32, node: NodeId, rtt: Option<Duration> },
+    Probed { process: ProcessId, life: u32, measured: client::Input },
     Start { process: ProcessId },
     Churn { process: ProcessId },
     Ask,
@@ -301,9 +301,9 @@ impl Sim {
             }
             Event::Down { link, end } => self.break_link(link, end),
             Event::Deliver { link, from, to, bytes } => self.deliver(link, from, to, &bytes),
-            Event::Probed { process, life, node, rtt } => {
+            Event::Probed { process, life, measured } => {
                 if self.processes[process].lives == life {
-                    self.tell_client(process, client::Input::Probed { node, rtt });
+                    self.tell_client(process, measured);
                 }
             }
             Event::Start { process } => self.start(process),

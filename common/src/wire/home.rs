@@ -11,7 +11,7 @@ use super::{
     NodeAddress,
     file::{Change, JournalMark, MAX_BATCH},
     query::{Hit, MAX_HITS_PER_MESSAGE, Query, SearchSummary},
-    signal::Signal,
+    signal::{MAX_SIGNAL_ADDRESSES, Signal},
 };
 use crate::{NodeId, UserName, presence::Presence, signed::Signed, supernode_record::SupernodeRecord};
 
@@ -103,9 +103,32 @@ pub struct DialBack {
 pub enum DialBackBy {
     /// The asked supernode, from a port that the asker has not sent to: passes if filtering is address-dependent or open.
     OtherPort,
-    /// Another supernode, from a port that the asker has not sent to: passes if filtering is endpoint-independent, unless
-    /// the asker has sent to that supernode too.
-    OtherNode,
+    /// Another supernode on another address, from a port that the asker has not sent to: passes if filtering is endpoint-independent,
+    /// unless the asker has sent to that supernode too.
+    OtherNode {
+        /// Not this one: the asker has sent to it.
+        not: Option<NodeId>,
+    },
+}
+
+/// What became of a [`DialBack`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DialBackAnswer {
+    /// Of which.
+    pub token: [u8; 16],
+    /// What.
+    pub outcome: DialBackOutcome,
+}
+
+/// Whether a packet was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DialBackOutcome {
+    /// By the asked supernode, from this port, which answers STUN binding requests for a few seconds.
+    SentFrom(u16),
+    /// Another supernode was asked to.
+    PassedOn,
+    /// By nobody: it could not be sent, no other supernode is there, or too many were asked for.
+    Nobody,
 }
 
 /// From a supernode to its child.
@@ -149,9 +172,16 @@ pub enum ToChild {
     },
     /// Supernodes I know, myself included, at most [`MAX_SUPERNODE_LIST`].
     Supernodes(Vec<Signed<SupernodeRecord>>),
-    /// From another node, by way of its home.
-    Signal(Box<Signal>),
-    /// Nodes that relay, nearest to me first, at most [`MAX_RELAY_LIST`].
+    /// From another node.
+    Signal {
+        /// The home by which it came, and by which an answer goes.
+        home: NodeId,
+        /// The message; `to` is this child.
+        signal: Box<Signal>,
+    },
+    /// What became of a dial-back that was asked for.
+    DialBack(DialBackAnswer),
+    /// Nodes that may relay, nearest to me first, at most [`MAX_RELAY_LIST`], each with at most [`MAX_SIGNAL_ADDRESSES`].
     Relays(Vec<NodeAddress>),
     /// The newest revocation list.
     Crl(Box<[u8]>),
@@ -217,8 +247,11 @@ impl ToChild {
                 hits.len() <= MAX_HITS_PER_MESSAGE && hits.iter().all(Hit::within_bounds)
             }
             Self::Found { nodes, .. } => nodes.len() <= MAX_NODES_PER_USER,
-            Self::Signal(signal) => signal.within_bounds(),
-            Self::Relays(list) => list.len() <= MAX_RELAY_LIST,
+            Self::Signal { signal, .. } => signal.within_bounds(),
+            Self::Relays(list) => {
+                let addresses = |relay: &NodeAddress| relay.addresses.len() <= MAX_SIGNAL_ADDRESSES;
+                list.len() <= MAX_RELAY_LIST && list.iter().all(addresses)
+            }
             Self::Crl(der) => der.len() <= MAX_CRL_BYTES,
             _ => true,
         }

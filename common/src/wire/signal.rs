@@ -17,6 +17,8 @@ use crate::{NodeId, nat::Nat};
 pub const MAX_CANDIDATES: usize = 10;
 /// Most relays that one side names.
 pub const MAX_RELAYS: usize = 8;
+/// Most relays that a session holds on purpose: the one in use, and one kept ready.
+pub const MAX_CHOSEN_RELAYS: usize = 2;
 /// Most addresses of one relay, and of a node that asks to be dialled.
 pub const MAX_SIGNAL_ADDRESSES: usize = 4;
 
@@ -70,12 +72,16 @@ pub struct ProbeKey(pub [u8; 32]);
 pub struct Offer {
     /// Counts this side's offers: a later one replaces an earlier one.
     pub number: u32,
-    /// Where this side may be reached, at most [`MAX_CANDIDATES`].
+    /// Where this side may be reached, at most [`MAX_CANDIDATES`]; of several server-reflexive ones the newest first.
     pub candidates: Vec<Candidate>,
     /// What stands before it.
     pub nat: Nat,
-    /// Relays that this side can use, nearest first, at most [`MAX_RELAYS`].
+    /// Relays that this side can use, its home first if that relays, then nearest first; last those of the other side that
+    /// it has measured. At most [`MAX_RELAYS`].
     pub relays: Vec<RelayOffer>,
+    /// From the caller: which relays both sides are to open now, best first, at most [`MAX_CHOSEN_RELAYS`]. The other side
+    /// says nothing here.
+    pub chosen: Vec<NodeId>,
 }
 
 /// An address at which a node may be reached (RFC 8445, section 5.1.1).
@@ -138,6 +144,7 @@ impl Offer {
     fn within_bounds(&self) -> bool {
         self.candidates.len() <= MAX_CANDIDATES
             && self.relays.len() <= MAX_RELAYS
+            && self.chosen.len() <= MAX_CHOSEN_RELAYS
             && self.relays.iter().all(|relay| relay.addresses.len() <= MAX_SIGNAL_ADDRESSES)
     }
 }

@@ -19,6 +19,8 @@ pub enum Open {
     Offer(Offer),
     /// Forward packets between me and another (see [`super::relay`]).
     Relay(RelayRequest),
+    /// Do not close this connection, which is yours, before I end this stream: answered with [`Kept`].
+    Keep,
     /// Say the same: answered with a [`Pong`].
     Ping,
     /// To the authority: a ticket for another node of the user that asks, answered with [`InviteReply`].
@@ -109,6 +111,10 @@ pub enum OfferDecline {
     /// Fetching or writing it failed.
     Failed,
 }
+
+/// The answer to `Keep`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept;
 
 /// The answer to a ping.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use super::{
     harmless::harmless,
     units::{duration, files, rtt, size},
 };
-use crate::control::api::{Attachment, Role, Status};
+use crate::control::api::{Attachment, Relaying, Role, Status};
 
 /// How the node is: its home, its role, what it shares, what is wrong.
 #[derive(Debug, Args)]
@@ -36,6 +36,7 @@ fn text(status: &Status) -> String {
          standby     {standby}\n  \
          supernodes  {supernodes} known\n  \
          shared      {files}, {bytes}\n  \
+         {relays}\
          up for      {uptime}\n  \
          version     {version}\n",
         user = status.user,
@@ -46,6 +47,7 @@ fn text(status: &Status) -> String {
         supernodes = status.supernodes,
         files = files(status.shared.files),
         bytes = size(status.shared.bytes),
+        relays = relays(&status.relaying),
         uptime = duration(Duration::from_millis(status.uptime_ms)),
         version = status.version,
     );
@@ -53,6 +55,17 @@ fn text(status: &Status) -> String {
         text.push_str(&format!("\n  ! {}", harmless(problem)));
     }
     text
+}
+
+/// A line, if there is anything to say.
+fn relays(relaying: &Relaying) -> String {
+    match relaying {
+        Relaying { sessions: 0, bytes: 0, .. } => String::new(),
+        Relaying { sessions, bytes, .. } => {
+            let pairs = if *sessions == 1 { "pair" } else { "pairs" };
+            format!("relays      for {sessions} {pairs} of nodes, {} so far\n  ", size(*bytes))
+        }
+    }
 }
 
 fn attachment(attachment: Option<&Attachment>, status: &Status) -> String {

@@ -35,6 +35,15 @@ pub(super) struct Up {
     /// When to become a supernode [default: auto]
     #[arg(long, value_enum, value_name = "WHEN")]
     promote: Option<Promote>,
+    /// Whether to forward packets for nodes that cannot reach each other [default: true]
+    #[arg(long, value_name = "BOOL")]
+    relay: Option<bool>,
+    /// The bytes a second to forward for others, all together; 0 for no limit [default: 0]
+    #[arg(long, value_name = "BYTES")]
+    relay_rate: Option<u64>,
+    /// The pairs of nodes to forward for at a time [default: 1000]
+    #[arg(long, value_name = "PAIRS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    relay_sessions: Option<u32>,
     /// The configuration file [default: nearmesh.toml in the profile, if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -45,7 +54,13 @@ impl Up {
         let profile = context.profile.clone();
         profile.create()?;
         let lock = profile.lock()?;
-        let overrides = Overrides { listen: self.listen, promote: self.promote };
+        let overrides = Overrides {
+            listen: self.listen,
+            promote: self.promote,
+            relay: self.relay,
+            relay_rate: self.relay_rate,
+            relay_sessions: self.relay_sessions,
+        };
         let settings = Config::load(self.config.as_deref(), &profile)?.settle(overrides, &profile);
         log::to_stderr(settings.log.as_deref().unwrap_or("info"));
         let interrupted = interrupted()?;

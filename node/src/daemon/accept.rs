@@ -13,12 +13,15 @@ use nearmesh_common::{
         stream::{InviteReply, Pong},
     },
 };
-use nearmesh_relay::io::endpoint::Accepted;
+use nearmesh_relay::io::{endpoint::Accepted, reservation};
 use rustls::pki_types::CertificateDer;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::{connections::CloseCode, node::Node};
+use super::{
+    connections::{CloseCode, Lease, WeakLease, keep_for_peer},
+    node::Node,
+};
 
 /// How long a peer may take to say what a stream is for.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -81,20 +84,31 @@ async fn serve_incoming(node: Arc<Node>, connection: quinn::Connection) {
     };
     let peer = signer.node;
     if node.incoming.enter(peer) {
-        serve_streams(Arc::clone(&node), signer, connection).await;
+        node.connections.accepted(peer, connection.clone());
+        serve_streams(Arc::clone(&node), signer, connection.clone(), None).await;
+        node.connections.accepted_ended(peer, &connection);
     } else {
         connection.close(CloseCode::TooMany.into(), b"too many connections");
     }
     node.incoming.leave(peer);
 }
 
-/// Serves the streams that the peer opens on a connection until it closes.
-pub async fn serve_streams(node: Arc<Node>, signer: Signer, connection: quinn::Connection) {
-    while let Ok((send, receive)) = connection.accept_bi().await {
+/// Serves the streams that the peer opens on a connection until it closes; each of them keeps one that is ours, `own`, open.
+pub async fn serve_streams(
+    node: Arc<Node>,
+    signer: Signer,
+    connection: quinn::Connection,
+    own: Option<WeakLease>,
+) {
+    while let Ok(stream) = connection.accept_bi().await {
+        let lease = own.as_ref().and_then(WeakLease::upgrade);
+        if own.is_some() && lease.is_none() {
+            return;
+        }
         let (node, signer, connection) = (Arc::clone(&node), signer.clone(), connection.clone());
         tokio::spawn(async move {
             let peer = signer.node;
-            if let Err(refused) = serve_stream(node, signer, &connection, send, receive).await {
+            if let Err(refused) = serve_stream(node, signer, &connection, lease, stream).await {
                 debug!(peer = %peer.short(), %refused, "a stream was not served");
                 connection.close(CloseCode::Misbehaved.into(), b"a stream that is none of ours");
             }
@@ -102,27 +116,34 @@ pub async fn serve_streams(node: Arc<Node>, signer: Signer, connection: quinn::C
     }
 }
 
-/// A stream that opened with something else than an [`Open`], or with nothing in time.
+/// A stream that opened with something else than an [`Open`], or with nothing in time, or went on with garbage.
 #[derive(Debug, thiserror::Error)]
-#[error("it opened with garbage or with nothing: {0}")]
+#[error("garbage, or nothing: {0}")]
 struct BadOpening(String);
 
 async fn serve_stream(
     node: Arc<Node>,
     peer: Signer,
     connection: &quinn::Connection,
-    mut send: quinn::SendStream,
-    mut receive: quinn::RecvStream,
+    lease: Option<Lease>,
+    (mut send, mut receive): (quinn::SendStream, quinn::RecvStream),
 ) -> Result<(), BadOpening> {
     let open = timeout(OPEN_TIMEOUT, read_frame::<Open>(&mut receive, MAX_OPEN_FRAME))
         .await
         .map_err(|_| BadOpening("too late".to_owned()))?
         .map_err(|error| BadOpening(error.to_string()))?;
     match open {
-        Open::Link => node.links.accept(peer, connection.clone(), send, receive).await,
+        Open::Link => {
+            node.links.accept(peer, connection.clone(), lease, (send, receive)).await;
+        }
         Open::Ranges(request) => node.serve_ranges(peer.node, request, send).await,
         Open::Offer(offer) => node.receive_offer(peer, connection, offer, send).await,
-        Open::Relay(_) => return Err(BadOpening("not spoken here yet".to_owned())),
+        Open::Relay(request) => {
+            let forwarding = node.endpoint.forwarding();
+            let served = reservation::serve(forwarding, connection, peer.node, request, send, receive).await;
+            return served.map_err(|error| BadOpening(error.to_string()));
+        }
+        Open::Keep => keep_for_peer(lease, send, receive).await,
         Open::Ping => answer(&mut send, &Pong { observed: observed(connection) }).await,
         Open::Invite => {
             let reply = node.invite_for_peer(&peer.user).await;

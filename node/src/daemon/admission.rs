@@ -14,6 +14,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     clock::{now, wall},
+    connect::Target,
     connections::CloseCode,
     host_cache,
     node::Node,
@@ -212,18 +213,22 @@ impl Node {
     }
 
     /// Where the authority is: as its user's presence says now, or else where it was when this node joined.
-    async fn find_authority(&self) -> NodeAddress {
+    async fn find_authority(&self) -> Target {
         let user = UserAddress { user: self.authority_user.clone(), net: self.address.net.clone() };
         let located = self.locate(&user).await.unwrap_or_default();
         let now = located
             .into_iter()
             .map(|node| node.presence)
             .find(|presence| presence.node == self.authority_address.node);
-        let mut address = self.authority_address.clone();
-        if let Some(presence) = now {
-            address.addresses.splice(0..0, presence.addresses);
+        let then = self.authority_address.clone();
+        match now {
+            Some(presence) => {
+                let mut target = Target::from(&presence);
+                target.addresses.extend(then.addresses);
+                target
+            }
+            None => then.into(),
         }
-        address
     }
 
     /// Expels every node of a user.

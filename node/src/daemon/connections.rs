@@ -1,26 +1,39 @@
-//! Connections to other members: one QUIC connection serves everything two nodes have to say to each other.
+//! Connections to other members: one QUIC connection serves everything two nodes have to say to each other, whoever opened it.
 //!
-//! Whoever needs a peer asks for a [`Lease`]; as long as one lives, further askers share its connection, and when the last is
-//! dropped the connection is closed. A connection that a peer opened belongs to that peer: it lives until the peer closes it.
+//! Whoever needs a peer holds a [`Lease`]; as long as one lives, further askers share its connection. A connection belongs to
+//! the node that opened it: that node alone closes it, a while after nobody needs it any more. Streams that the
+//! peer opens on it need it too. So does the peer itself, where it holds a lease on a connection that is not its own: it says so with
+//! [`Open::Keep`], and has the lease when that is answered. Thus no connection is closed under
+//! anybody who uses it: who comes too late to keep one hears it at once, and opens another.
 
 use std::{
-    net::SocketAddr,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use dashmap::DashMap;
-use nearmesh_common::{NodeId, presence::MAX_ADDRESSES, wire::NodeAddress};
-use nearmesh_relay::io::endpoint::{DialError, Endpoint};
-use quinn::VarInt;
-use thiserror::Error;
-use tokio::{task::JoinSet, time::timeout};
+use nearmesh_common::{
+    NodeId,
+    frame::{MAX_OPEN_FRAME, read_frame, write_frame},
+    wire::{Open, stream::Kept},
+};
+use quinn::{Connection, RecvStream, SendStream, VarInt};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, Notify, OwnedMutexGuard},
+    time::timeout,
+};
 use tracing::debug;
 
-/// How long an address may take to answer before the next one is tried beside it (RFC 8305 section 5: 250 ms).
-const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// How long dialling a node may take in all. Longer than the transport's idle timeout serves nobody.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection that nobody needs stays open, so that who pings and then fetches finds it there (guess: a person types).
+const LINGER: Duration = Duration::from_secs(15);
+/// How long the peer may take to answer `Keep` (guess: a busy machine on the other side of the earth).
+const KEEP_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a peer may keep a connection of ours without asking anew (guess: a transfer's pause, not for ever).
+const KEEP_LIFE: Duration = Duration::from_secs(3600);
 
 /// Why a connection is closed, as the peer is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,119 +59,202 @@ impl From<CloseCode> for VarInt {
     }
 }
 
-/// Why a node was not reached.
-#[derive(Debug, Error)]
-pub enum ConnectError {
-    /// There is nowhere to try.
-    #[error("no address of node {} is known", .0.short())]
-    NoAddress(NodeId),
-    /// Every address failed; this is how the last one did.
-    #[error("node {} does not answer at {address}: {error}", .node.short())]
-    Unreachable {
-        /// Which node.
-        node: NodeId,
-        /// The last address tried.
-        address: SocketAddr,
-        /// What happened there.
-        error: DialError,
-    },
-    /// Nothing answered in time.
-    #[error("node {} did not answer within {} s", .0.short(), DIAL_TIMEOUT.as_secs())]
-    TimedOut(NodeId),
-}
-
 /// A share in a connection.
-#[derive(Clone, Debug)]
-pub struct Lease(Arc<Owned>);
+#[derive(Debug)]
+pub struct Lease(Arc<Held>);
 
 #[derive(Debug)]
-struct Owned(quinn::Connection);
+struct Held {
+    connection: Connection,
+    hold: Hold,
+    /// How many leases there are; what lingers has none.
+    leases: AtomicUsize,
+}
+
+/// What keeps a connection open.
+#[derive(Debug)]
+enum Hold {
+    /// It is ours.
+    Own,
+    /// It is the peer's, which knows that we need it until this stream ends.
+    Kept { _keep: SendStream },
+}
 
 impl Lease {
+    fn new(held: Arc<Held>) -> Self {
+        held.leases.fetch_add(1, Ordering::Relaxed);
+        Self(held)
+    }
+
     /// The connection. Do not keep it longer than the lease.
-    pub fn connection(&self) -> &quinn::Connection {
-        &self.0.0
+    pub fn connection(&self) -> &Connection {
+        &self.0.connection
+    }
+
+    /// For those who need the connection only while somebody else does.
+    pub fn downgrade(&self) -> WeakLease {
+        WeakLease(Arc::downgrade(&self.0))
     }
 }
 
-impl Drop for Owned {
+impl Clone for Lease {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Lease {
     fn drop(&mut self) {
-        self.0.close(CloseCode::Done.into(), b"done");
+        let last = self.0.leases.fetch_sub(1, Ordering::Relaxed) == 1;
+        if last && let Ok(runtime) = Handle::try_current() {
+            let held = Arc::clone(&self.0);
+            runtime.spawn(async move {
+                let connection = held.connection.clone();
+                let _ = timeout(LINGER, connection.closed()).await;
+                drop(held);
+            });
+        }
     }
 }
 
-/// The connections that this node opened, by peer.
-#[derive(Debug)]
+impl Drop for Held {
+    fn drop(&mut self) {
+        if matches!(self.hold, Hold::Own) {
+            self.connection.close(CloseCode::Done.into(), b"done");
+        }
+    }
+}
+
+/// A connection, as long as it is open.
+#[derive(Clone, Debug)]
+pub struct WeakLease(Weak<Held>);
+
+impl WeakLease {
+    /// A share in it, unless it is being closed.
+    pub fn upgrade(&self) -> Option<Lease> {
+        self.0.upgrade().map(Lease::new)
+    }
+}
+
+/// All connections to members, by peer.
+#[derive(Debug, Default)]
 pub struct Connections {
-    endpoint: Endpoint,
-    open: DashMap<NodeId, Weak<Owned>>,
+    leased: DashMap<NodeId, WeakLease>,
+    /// Those that the peer opened, the newest last; bounded by whoever accepts them.
+    accepted: DashMap<NodeId, Vec<Connection>>,
+    arrived: Notify,
+    /// Who is being connected to.
+    turns: DashMap<NodeId, Arc<Mutex<()>>>,
+}
+
+/// The right to connect to a peer. Others who want to wait, and find what came of it.
+pub struct Turn<'a> {
+    connections: &'a Connections,
+    peer: NodeId,
+    guard: Option<OwnedMutexGuard<()>>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.guard = None;
+        self.connections.turns.remove_if(&self.peer, |_, turn| Arc::strong_count(turn) == 1);
+    }
 }
 
 impl Connections {
-    /// None yet, over this endpoint.
-    pub fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, open: DashMap::new() }
+    /// Waits until nobody else is connecting to `peer`.
+    pub async fn turn(&self, peer: NodeId) -> Turn<'_> {
+        let turn = Arc::clone(&self.turns.entry(peer).or_default());
+        let guard = turn.lock_owned().await;
+        Turn { connections: self, peer, guard: Some(guard) }
     }
 
-    /// A lease on the connection to `peer`, and whether it was opened by this very call.
-    ///
-    /// # Errors
-    /// If no address of the peer leads to it.
-    pub async fn lease(&self, peer: &NodeAddress) -> Result<(Lease, bool), ConnectError> {
-        if let Some(lease) = self.existing(peer.node) {
-            return Ok((lease, false));
-        }
-        let connection = dial(&self.endpoint, peer).await?;
-        let owned = Arc::new(Owned(connection));
-        self.open.insert(peer.node, Arc::downgrade(&owned));
-        self.open.retain(|_, weak| weak.strong_count() > 0);
-        Ok((Lease(owned), true))
+    /// A share in a connection to `peer` that is leased already, or has just been.
+    pub fn leased(&self, peer: NodeId) -> Option<Lease> {
+        let lease = self.leased.get(&peer)?.upgrade()?;
+        lease.connection().close_reason().is_none().then_some(lease)
     }
 
-    fn existing(&self, node: NodeId) -> Option<Lease> {
-        let owned = self.open.get(&node)?.upgrade()?;
-        owned.0.close_reason().is_none().then_some(Lease(owned))
-    }
-}
-
-/// Tries the addresses in order, each a little after the one before, and takes the first that answers.
-async fn dial(endpoint: &Endpoint, peer: &NodeAddress) -> Result<quinn::Connection, ConnectError> {
-    timeout(DIAL_TIMEOUT, dial_staggered(endpoint, peer))
-        .await
-        .unwrap_or(Err(ConnectError::TimedOut(peer.node)))
-}
-
-async fn dial_staggered(endpoint: &Endpoint, peer: &NodeAddress) -> Result<quinn::Connection, ConnectError> {
-    let node = peer.node;
-    let mut attempts = JoinSet::new();
-    let mut addresses = peer.addresses.iter().copied().take(MAX_ADDRESSES);
-    let mut last_error = ConnectError::NoAddress(node);
-    let mut next = addresses.next();
-    loop {
-        if let Some(address) = next.take() {
-            let endpoint = endpoint.clone();
-            attempts.spawn(async move { (address, endpoint.dial(node, address).await) });
-        }
-        let outcome = match addresses.len() {
-            0 => attempts.join_next().await,
-            _ => match timeout(ATTEMPT_DELAY, attempts.join_next()).await {
-                Ok(outcome) => outcome,
-                Err(_) => {
-                    next = addresses.next();
-                    continue;
-                }
-            },
+    /// A lease on a connection that `peer` opened, if there is one and the peer still has it.
+    pub async fn keep(&self, peer: NodeId) -> Option<Lease> {
+        let newest = {
+            let connections = self.accepted.get(&peer)?;
+            connections.iter().rev().find(|connection| connection.close_reason().is_none())?.clone()
         };
-        match outcome {
-            Some(Ok((_, Ok(connection)))) => return Ok(connection),
-            Some(Ok((address, Err(error)))) => {
-                debug!(node = %node.short(), %address, %error, "dialling failed");
-                last_error = ConnectError::Unreachable { node, address, error };
+        match timeout(KEEP_TIMEOUT, ask_to_keep(&newest)).await {
+            Ok(Some(keep)) => Some(self.lease(peer, newest, Hold::Kept { _keep: keep })),
+            _ => {
+                debug!(peer = %peer.short(), "its own connection is not there any more");
+                None
             }
-            Some(Err(_)) => {}
-            None if addresses.len() == 0 => return Err(last_error),
-            None => {}
         }
-        next = addresses.next();
     }
+
+    /// Takes over a connection to `peer` that this node opened.
+    pub fn adopt(&self, peer: NodeId, connection: Connection) -> Lease {
+        self.lease(peer, connection, Hold::Own)
+    }
+
+    /// A connection that `peer` opened, until [`Connections::accepted_ended`].
+    pub fn accepted(&self, peer: NodeId, connection: Connection) {
+        self.accepted.entry(peer).or_default().push(connection);
+        self.arrived.notify_waiters();
+    }
+
+    /// Such a connection is closed.
+    pub fn accepted_ended(&self, peer: NodeId, ended: &Connection) {
+        if let Some(mut connections) = self.accepted.get_mut(&peer) {
+            connections.retain(|connection| connection.stable_id() != ended.stable_id());
+        }
+        self.accepted.remove_if(&peer, |_, connections| connections.is_empty());
+    }
+
+    /// A lease on a connection that `peer` opens from now on, or has opened a moment ago.
+    pub async fn arrival(&self, peer: NodeId) -> Lease {
+        loop {
+            let arrived = self.arrived.notified();
+            tokio::pin!(arrived);
+            arrived.as_mut().enable();
+            if let Some(lease) = self.keep(peer).await {
+                return lease;
+            }
+            arrived.await;
+        }
+    }
+
+    /// Every connection, ours and the peers', with whose it is.
+    pub fn all(&self) -> Vec<(NodeId, Connection)> {
+        let leased = self.leased.iter().filter_map(|entry| {
+            let lease = entry.value().upgrade()?;
+            Some((*entry.key(), lease.connection().clone()))
+        });
+        let accepted = self.accepted.iter().flat_map(|entry| {
+            let peer = *entry.key();
+            entry.value().iter().map(|connection| (peer, connection.clone())).collect::<Vec<_>>()
+        });
+        leased.chain(accepted).collect()
+    }
+
+    fn lease(&self, peer: NodeId, connection: Connection, hold: Hold) -> Lease {
+        let lease = Lease::new(Arc::new(Held { connection, hold, leases: AtomicUsize::new(0) }));
+        self.leased.retain(|_, weak| weak.0.strong_count() > 0);
+        self.leased.insert(peer, lease.downgrade());
+        lease
+    }
+}
+
+async fn ask_to_keep(connection: &Connection) -> Option<SendStream> {
+    let (mut send, mut receive) = connection.open_bi().await.ok()?;
+    write_frame(&mut send, &Open::Keep).await.ok()?;
+    read_frame::<Kept>(&mut receive, MAX_OPEN_FRAME).await.ok()?;
+    Some(send)
+}
+
+/// Keeps a connection for the peer until it says that it does not need it any more.
+pub async fn keep_for_peer(lease: Option<Lease>, mut send: SendStream, mut receive: RecvStream) {
+    if write_frame(&mut send, &Kept).await.is_ok() {
+        let _ = send.finish();
+        let _ = timeout(KEEP_LIFE, receive.read_to_end(0)).await;
+    }
+    drop(lease);
 }

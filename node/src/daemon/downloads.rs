@@ -13,10 +13,7 @@ use std::{
 
 use nearmesh_common::{
     ContentHash, NodeId,
-    wire::{
-        NodeAddress,
-        query::{Hit, Source},
-    },
+    wire::query::{Hit, Source},
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -386,8 +383,7 @@ struct LeasingConnector<'a> {
 
 impl Connector for LeasingConnector<'_> {
     async fn connect(&self, source: &Source) -> Result<quinn::Connection, String> {
-        let peer = NodeAddress { node: source.node, addresses: source.addresses.to_vec() };
-        let lease = self.node.connect(&peer).await.map_err(|error| error.to_string())?;
+        let lease = self.node.connect(&source.into()).await.map_err(|error| error.to_string())?;
         let connection = lease.connection().clone();
         self.leases.lock().expect("no holder panics").insert(source.node, lease);
         Ok(connection)

@@ -3,8 +3,11 @@
 //! Two nodes hold at most one link, whoever opened it; the protocol machines rely on that. When both open one at
 //! the same moment, the one opened by the lower node id stays. When a peer opens a new one long after, it has
 //! restarted, and the new one replaces the old.
+//!
+//! A link is a stream: where it ends, the connection goes on, if others use it.
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -15,24 +18,25 @@ use std::{
 use dashmap::{DashMap, Entry};
 use nearmesh_common::{
     NodeId,
-    frame::{MAX_LINK_FRAME, ReadFrameError, frame, read_frame, write_frame},
+    frame::{MAX_LINK_FRAME, ReadFrameError, read_frame, write_frame},
     signed::Signer,
     wire::{LinkMessage, NodeAddress, Open},
 };
 use nearmesh_supernode::proto::Peer;
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::timeout,
+};
 use tracing::debug;
 
 use super::{
-    connections::{CloseCode, ConnectError, Lease},
+    connect::ConnectError,
+    connections::{CloseCode, Lease},
     node::Node,
+    outbox::{Outbox, Waiting, outbox},
 };
 
-/// Messages waiting to be written to one peer. A peer that is further behind than this loses its link: it can come back and
-/// resume, which costs less than memory that grows (at 100 bytes a message, 400 KiB).
-const OUTBOX: usize = 4096;
-/// Bytes written at once when several messages wait.
-const WRITE_BATCH_BYTES: usize = 64 * 1024;
 /// How long the last messages of a link that is being closed may take to arrive.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Two links younger than this crossed each other; an older one is stale.
@@ -75,15 +79,24 @@ pub enum LinkEvent {
     },
 }
 
+/// Who opened a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opener {
+    Us,
+    Peer,
+}
+
 struct Link {
     id: LinkId,
-    outbox: mpsc::Sender<LinkMessage>,
+    outbox: Outbox,
     connection: quinn::Connection,
-    dialled: bool,
+    opener: Opener,
     since: Instant,
     writer: JoinHandle<()>,
-    /// Keeps a connection that we opened alive.
+    /// Keeps the connection open; one that the peer opened the link on is kept by the peer.
     _lease: Option<Lease>,
+    /// Whoever reads from the link stops when this is dropped.
+    _reading: oneshot::Sender<Infallible>,
 }
 
 /// All links of this node.
@@ -112,37 +125,36 @@ impl Links {
     }
 
     async fn try_dial(self: &Arc<Self>, node: &Arc<Node>, peer: &NodeAddress) -> Result<(), LinkError> {
-        let lease = node.connect(peer).await?;
+        let lease = node.connect(&peer.clone().into()).await?;
         let connection = lease.connection().clone();
         let signer = super::accept::identify(&connection).ok_or(LinkError::Unidentified)?;
         let (mut send, receive) = connection.open_bi().await.map_err(|_| LinkError::Broken)?;
         write_frame(&mut send, &Open::Link).await.map_err(|_| LinkError::Broken)?;
-        self.admit(signer, connection, Some(lease), send, receive).await;
+        self.admit(signer, Opener::Us, Some(lease), connection, (send, receive)).await;
         Ok(())
     }
 
-    /// Takes a link that a peer opened (its `Open::Link` was read), and serves it until it ends.
+    /// Takes a link that a peer opened (its `Open::Link` was read), and serves it until it ends. There is a lease if the connection
+    /// is ours.
     pub async fn accept(
         self: &Arc<Self>,
         signer: Signer,
         connection: quinn::Connection,
-        send: quinn::SendStream,
-        receive: quinn::RecvStream,
+        lease: Option<Lease>,
+        stream: (quinn::SendStream, quinn::RecvStream),
     ) {
-        self.admit(signer, connection, None, send, receive).await;
+        self.admit(signer, Opener::Peer, lease, connection, stream).await;
     }
 
     /// Sends on the link to `to`; says whether there was one.
     pub fn send(&self, to: NodeId, message: LinkMessage) -> bool {
         let Some(link) = self.table.get(&to) else { return false };
-        match link.outbox.try_send(message) {
-            Ok(()) => true,
-            Err(_) => {
-                debug!(node = %to.short(), "the peer is too far behind: its link is closed");
-                link.connection.close(CloseCode::Done.into(), b"too far behind");
-                false
-            }
+        let sent = link.outbox.put(&message);
+        if !sent {
+            debug!(node = %to.short(), "the peer is too far behind: its link is closed");
+            link.connection.close(CloseCode::Done.into(), b"too far behind");
         }
+        sent
     }
 
     /// Closes the link to `node`: at once if the peer is at fault, else after what waits for it has been written.
@@ -178,22 +190,24 @@ impl Links {
     async fn admit(
         self: &Arc<Self>,
         signer: Signer,
-        connection: quinn::Connection,
+        opener: Opener,
         lease: Option<Lease>,
-        send: quinn::SendStream,
-        receive: quinn::RecvStream,
+        connection: quinn::Connection,
+        (send, receive): (quinn::SendStream, quinn::RecvStream),
     ) {
         let node = signer.node;
         let id = LinkId(self.next.fetch_add(1, Ordering::Relaxed));
-        let (outbox, waiting) = mpsc::channel(OUTBOX);
+        let (outbox, waiting) = outbox();
+        let (reading, ended) = oneshot::channel();
         let link = Link {
             id,
             outbox,
             connection: connection.clone(),
-            dialled: lease.is_some(),
+            opener,
             since: Instant::now(),
             writer: tokio::spawn(write_messages(send, waiting)),
             _lease: lease,
+            _reading: reading,
         };
         let replaced = match self.table.entry(node) {
             Entry::Vacant(place) => {
@@ -202,29 +216,29 @@ impl Links {
             }
             Entry::Occupied(mut place) => {
                 if self.old_one_stays(place.get(), &link, node) {
-                    drop(place);
-                    link.connection.close(CloseCode::Replaced.into(), b"crossed");
+                    debug!(node = %node.short(), "two links crossed: this one ends");
                     return;
                 }
                 Some(place.insert(link))
             }
         };
         if let Some(old) = replaced {
-            old.connection.close(CloseCode::Replaced.into(), b"replaced");
-            let _ = self.events.send(LinkEvent::Down { id: old.id, node }).await;
+            let id = old.id;
+            old.replace(&connection);
+            let _ = self.events.send(LinkEvent::Down { id, node }).await;
         }
         let peer = Peer { node, user: signer.user, observed: connection.remote_address() };
         if self.events.send(LinkEvent::Up { id, peer }).await.is_err() {
             return;
         }
-        tokio::spawn(Arc::clone(self).read_messages(id, node, connection, receive));
+        tokio::spawn(Arc::clone(self).read_messages(id, node, connection, receive, ended));
     }
 
     fn old_one_stays(&self, old: &Link, new: &Link, node: NodeId) -> bool {
         let crossed = old.connection.close_reason().is_none()
             && old.since.elapsed() < CROSSING
-            && old.dialled != new.dialled;
-        crossed && old.dialled == (self.me < node)
+            && old.opener != new.opener;
+        crossed && (old.opener == Opener::Us) == (self.me < node)
     }
 
     async fn read_messages(
@@ -233,9 +247,14 @@ impl Links {
         node: NodeId,
         connection: quinn::Connection,
         mut receive: quinn::RecvStream,
+        mut ended: oneshot::Receiver<Infallible>,
     ) {
         loop {
-            let message = match read_frame::<LinkMessage>(&mut receive, MAX_LINK_FRAME).await {
+            let read = tokio::select! {
+                read = read_frame::<LinkMessage>(&mut receive, MAX_LINK_FRAME) => read,
+                _ = &mut ended => break,
+            };
+            let message = match read {
                 Ok(message) if message.within_bounds() => message,
                 Ok(_) | Err(ReadFrameError::TooLong { .. } | ReadFrameError::Decode(_)) => {
                     debug!(node = %node.short(), "a message out of bounds: the connection is closed");
@@ -254,12 +273,21 @@ impl Links {
 }
 
 impl Link {
-    /// Closes it once what waits for the peer has been written and acknowledged.
+    /// Ends it once what waits for the peer has been written and acknowledged.
     async fn retire(self) {
-        let Self { outbox, writer, connection, _lease, .. } = self;
+        let Self { outbox, mut writer, _lease, .. } = self;
         drop(outbox);
-        let _ = timeout(LAST_WORDS, writer).await;
-        connection.close(CloseCode::Done.into(), b"done");
+        if timeout(LAST_WORDS, &mut writer).await.is_err() {
+            writer.abort();
+        }
+    }
+
+    /// Ends it because there is a newer one. On another connection that is a sign that the peer knows this one no more.
+    fn replace(self, by: &quinn::Connection) {
+        self.writer.abort();
+        if self.connection.stable_id() != by.stable_id() {
+            self.connection.close(CloseCode::Replaced.into(), b"replaced");
+        }
     }
 }
 
@@ -273,17 +301,9 @@ enum LinkError {
     Broken,
 }
 
-/// Writes what waits, several messages at a time where several wait.
-async fn write_messages(mut send: quinn::SendStream, mut waiting: mpsc::Receiver<LinkMessage>) {
-    while let Some(message) = waiting.recv().await {
-        let mut bytes = frame(&message);
-        while bytes.len() < WRITE_BATCH_BYTES {
-            match waiting.try_recv() {
-                Ok(message) => bytes.extend(frame(&message)),
-                Err(_) => break,
-            }
-        }
-        if send.write_all(&bytes).await.is_err() {
+async fn write_messages(mut send: quinn::SendStream, mut waiting: Waiting) {
+    while let Some(frames) = waiting.next().await {
+        if send.write_all(&frames).await.is_err() {
             return;
         }
     }

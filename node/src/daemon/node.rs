@@ -1,19 +1,15 @@
 //! The running node: what its parts share, and small things that several of them do with it.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, RwLock},
-    time::Instant,
-};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use nearmesh_common::{
     NodeId, UserAddress, UserName,
     identity::MemberKeyring,
     presence::Presence,
     signed::{Keyring, Signed},
-    wire::NodeAddress,
+    wire::{NodeAddress, signal::RelayOffer},
 };
-use nearmesh_relay::io::endpoint::Endpoint;
+use nearmesh_relay::{io::endpoint::Endpoint, proto::nat};
 use tokio::sync::{broadcast, mpsc, watch};
 use tracing::{debug, warn};
 
@@ -21,18 +17,22 @@ use super::{
     accept::Incoming,
     asking::Asker,
     clock::wall,
-    connections::{ConnectError, Connections, Lease},
+    connections::Connections,
     downloads::Downloads,
     gifts::Gifts,
     links::Links,
     overlay::{Command, Overlay},
+    port_mapping::PortMapping,
     search::LastResults,
+    signals::Signals,
+    whereabouts::Whereabouts,
 };
 use crate::{
     authority::Authority,
     config::Settings,
     enrol::saved,
     profile::Profile,
+    proto::Reached,
     shares::{ShareEvent, Shares},
     transfer::UploadSlots,
 };
@@ -55,9 +55,11 @@ pub struct Node {
     pub keyring: Arc<MemberKeyring>,
     /// The one UDP port.
     pub endpoint: Endpoint,
-    /// Connections it opened.
+    /// Connections to members, whoever opened them.
     pub connections: Connections,
-    /// Connections that peers opened.
+    /// What is said to and by other nodes through the homes.
+    pub signals: Signals,
+    /// How many connections peers have open.
     pub incoming: Incoming,
     /// The overlay's links.
     pub links: Arc<Links>,
@@ -67,6 +69,8 @@ pub struct Node {
     pub commands: mpsc::Sender<Command>,
     /// What a user may see of the overlay.
     pub overlay: watch::Receiver<Overlay>,
+    /// Relays near to this node, nearest first.
+    pub relays: watch::Sender<Vec<RelayOffer>>,
     /// How scans of shared folders go.
     pub share_events: broadcast::Sender<ShareEvent>,
     /// Shared files.
@@ -85,33 +89,17 @@ pub struct Node {
     pub authority_address: NodeAddress,
     /// Their user.
     pub authority_user: UserName,
-    /// Where this node is reached, best first.
-    pub addresses: RwLock<Vec<SocketAddr>>,
+    /// Where this node is, as far as it knows; published by one task, read with [`Node::whereabouts`].
+    pub whereabouts: watch::Sender<Whereabouts>,
+    /// What others have to say to the task that finds that out. Nobody waits for room.
+    pub discovery: mpsc::Sender<nat::Input>,
+    /// What the router gave on request.
+    pub port_mapping: watch::Sender<PortMapping>,
     /// Told when the node should end.
     pub stop: watch::Sender<bool>,
 }
 
 impl Node {
-    /// A connection to a peer, shared with whoever else uses it. Streams that the peer opens on it are served.
-    ///
-    /// # Errors
-    /// If no address of the peer leads to it.
-    pub async fn connect(self: &Arc<Self>, peer: &NodeAddress) -> Result<Lease, ConnectError> {
-        let (lease, opened) = self.connections.lease(peer).await?;
-        if opened {
-            self.serve(&lease);
-        }
-        Ok(lease)
-    }
-
-    /// Serves the streams that the peer opens on a connection of ours.
-    pub fn serve(self: &Arc<Self>, lease: &Lease) {
-        let connection = lease.connection().clone();
-        if let Some(signer) = super::accept::identify(&connection) {
-            tokio::spawn(super::accept::serve_streams(Arc::clone(self), signer, connection));
-        }
-    }
-
     /// A presence of one of this user's nodes, if it is what it claims. An expired one still says where the node was.
     pub fn verify_presence(&self, signed: Signed<Presence>, user: &UserName) -> Option<Presence> {
         let keyring: &dyn Keyring = &*self.keyring;
@@ -120,29 +108,20 @@ impl Node {
         own.then_some(verified.content)
     }
 
-    /// Where this node is reached, best first.
+    /// Where strangers may try to reach this node, best first.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.addresses.read().expect("no holder panics").clone()
+        self.whereabouts.borrow().addresses()
     }
 
-    /// Asks a supernode how it sees this node, and tells the overlay if that is news.
-    pub fn learn_addresses(self: &Arc<Self>, from: NodeAddress) {
-        let node = Arc::clone(self);
-        tokio::spawn(async move {
-            for address in from.addresses {
-                let Some(probe) = node.endpoint.probe(address).await else { continue };
-                let news = {
-                    let mut addresses = node.addresses.write().expect("no holder panics");
-                    let news = super::addresses::merge(&mut addresses, probe.observed);
-                    news.then(|| addresses.clone())
-                };
-                if let Some(addresses) = news {
-                    debug!(?addresses, "this node is also reached at another address");
-                    let _ = node.commands.send(Command::Addresses(addresses)).await;
-                }
-                return;
-            }
-        });
+    /// How this node is reached, as its presence says.
+    pub fn reached(&self) -> Reached {
+        let known = self.whereabouts.borrow();
+        Reached { addresses: known.addresses(), reach: known.reach, relays: known.relays }
+    }
+
+    /// What this node knows of its own reachability, now and whenever it changes.
+    pub fn whereabouts(&self) -> watch::Receiver<Whereabouts> {
+        self.whereabouts.subscribe()
     }
 
     /// Adopts a revocation list, if it is the root's and newer; says whether it was. From then on no handshake with

@@ -10,7 +10,6 @@ mod view;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,9 +19,11 @@ use nearmesh_common::{
     signed::Keyring,
     wire::{
         LinkMessage,
-        home::{Refusal, RequestId, ToChild, ToHome},
+        home::{DialBack, Refusal, RequestId, ToChild, ToHome},
+        signal::Signal,
     },
 };
+use nearmesh_relay::proto::nat;
 use nearmesh_supernode::proto::{self as supernode, Peer, Supernode};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -38,7 +39,7 @@ use super::{
 };
 use crate::{
     config::Promote,
-    proto::{self as client, Candidate, Client, Event, Question},
+    proto::{self as client, Candidate, Client, Event, Question, Reached},
 };
 
 pub use view::Overlay;
@@ -64,8 +65,31 @@ pub enum Command {
     },
     /// No more answers, please.
     Cancel(RequestId),
-    /// This node is reached at other addresses now.
-    Addresses(Vec<SocketAddr>),
+    /// This node is reached in another way now.
+    Reached(Reached),
+    /// Ask a supernode for a packet to this node, on the link to it.
+    DialBack {
+        /// Whom.
+        of: NodeId,
+        /// For what.
+        request: DialBack,
+    },
+    /// What became of a packet that a peer had asked for.
+    DialBackSent {
+        /// Who had asked.
+        asker: NodeId,
+        /// What it carried.
+        token: [u8; 16],
+        /// From which port it was sent; none if it was not.
+        port: Option<u16>,
+    },
+    /// Say something to a node whose home is `home`.
+    Signal {
+        /// The other node's home.
+        home: NodeId,
+        /// What.
+        signal: Box<Signal>,
+    },
     /// A revocation list to look at, ours or a peer's.
     Crl(Box<[u8]>),
     /// Leave politely, then say so.
@@ -96,8 +120,7 @@ impl OverlayTask {
         view: watch::Sender<Overlay>,
         known: Vec<Candidate>,
     ) -> Self {
-        let config =
-            client::Config { addresses: node.addresses(), journal: node.shares.mark(), serving: false };
+        let config = client::Config { reached: node.reached(), journal: node.shares.mark(), serving: false };
         let keyring = Arc::clone(&node.keyring) as Arc<dyn Keyring>;
         let mut client = Client::new(config, keyring, rand::random(), now());
         client.handle(client::Input::Candidates(known), now());
@@ -195,6 +218,9 @@ impl OverlayTask {
     fn on_link_up(&mut self, id: LinkId, peer: Peer) {
         let node = peer.node;
         self.linked.insert(node, (id, peer.clone()));
+        if !self.node.endpoint.has_sought(peer.observed) {
+            let _ = self.node.discovery.try_send(nat::Input::Stranger { from: peer.observed });
+        }
         if self.wanted.contains(&node) {
             self.client.handle(client::Input::LinkUp { node }, now());
         }
@@ -203,6 +229,9 @@ impl OverlayTask {
 
     fn on_message(&mut self, from: NodeId, message: LinkMessage) {
         match message {
+            LinkMessage::ToChild(ToChild::DialBack(answer)) => {
+                let _ = self.node.discovery.try_send(nat::Input::Answered { of: from, answer });
+            }
             LinkMessage::ToChild(message) => {
                 self.client.handle(client::Input::Received { from, message }, now());
             }
@@ -233,9 +262,19 @@ impl OverlayTask {
                 self.client.handle(client::Input::Ask { id, question }, now());
             }
             Command::Cancel(id) => self.cancel(id),
-            Command::Addresses(addresses) => {
-                self.client.handle(client::Input::Addresses(addresses.clone()), now());
+            Command::Reached(reached) => {
+                let addresses = reached.addresses.clone();
+                self.client.handle(client::Input::Reached(reached), now());
                 self.tell_supernode(supernode::Input::Addresses(addresses));
+            }
+            Command::DialBack { of, request } => {
+                self.node.links.send(of, LinkMessage::ToHome(ToHome::DialBack(request)));
+            }
+            Command::DialBackSent { asker, token, port } => {
+                self.tell_supernode(supernode::Input::DialBackSent { asker, token, port });
+            }
+            Command::Signal { home, signal } => {
+                self.client.handle(client::Input::Signal { home, signal }, now());
             }
             Command::Crl(der) => self.consider_crl(&der),
             Command::Leave(_) => {}
@@ -294,6 +333,12 @@ impl OverlayTask {
             if self.node.is_revoked(&connection) {
                 info!(peer = %node.short(), "revoked: its link is closed");
                 self.close_link(node, CloseCode::Revoked);
+            }
+        }
+        for (node, connection) in self.node.connections.all() {
+            if self.node.is_revoked(&connection) {
+                debug!(peer = %node.short(), "revoked: its connection is closed");
+                connection.close(CloseCode::Revoked.into(), b"revoked");
             }
         }
         self.client.handle(client::Input::CrlAdopted(der.into()), now());

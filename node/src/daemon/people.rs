@@ -11,7 +11,7 @@ use nearmesh_common::{
     UserAddress,
     frame::{MAX_OPEN_FRAME, read_frame, write_frame},
     presence::Presence,
-    wire::{NodeAddress, Open, stream::Pong},
+    wire::{Open, stream::Pong},
 };
 use tokio::time::{sleep, timeout};
 
@@ -32,12 +32,6 @@ pub struct Located {
     pub presence: Presence,
     /// Whether it is there now, as far as the net knows.
     pub online: bool,
-}
-
-impl Located {
-    fn address(&self) -> NodeAddress {
-        NodeAddress { node: self.presence.node, addresses: self.presence.addresses.clone() }
-    }
 }
 
 impl Node {
@@ -118,7 +112,7 @@ impl Node {
                 failure.get_or_insert(format!("{user} is this very node"));
                 continue;
             }
-            match self.connect(&node.address()).await {
+            match self.connect(&(&node.presence).into()).await {
                 Ok(lease) => return Ok((node, lease)),
                 Err(error) => failure = Some(error.to_string()),
             }
@@ -160,10 +154,19 @@ impl Node {
         }))
     }
 
-    /// The smallest round trip to any of these addresses, by STUN.
+    /// The smallest round trip to any of these addresses, by STUN, from beside the port: who is only measured must remain a stranger to
+    /// this node's NAT, or nobody is left who can tell whether strangers are let in.
     pub async fn measure(&self, addresses: &[SocketAddr]) -> Option<Duration> {
-        let probes = addresses.iter().map(|address| self.endpoint.probe(*address));
-        join_all(probes).await.into_iter().flatten().map(|probe| probe.rtt).min()
+        self.nearest(addresses).await.map(|(_, rtt)| rtt)
+    }
+
+    /// The address with the smallest round trip, by STUN.
+    pub async fn nearest(&self, addresses: &[SocketAddr]) -> Option<(SocketAddr, Duration)> {
+        let probes = addresses.iter().map(|address| async move {
+            let probe = self.endpoint.probe_aside(*address).await?;
+            Some((*address, probe.rtt))
+        });
+        join_all(probes).await.into_iter().flatten().min_by_key(|(_, rtt)| *rtt)
     }
 }
 

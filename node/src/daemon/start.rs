@@ -4,7 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     path::Path,
-    sync::{Arc, RwLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -34,6 +34,10 @@ use super::{
     links::Links,
     node::Node,
     overlay::{self, Command, Overlay, OverlayTask},
+    port_mapping,
+    reachability::{self, Reachability},
+    signals::Signals,
+    whereabouts::Whereabouts,
 };
 use crate::{
     authority::Authority,
@@ -53,6 +57,9 @@ use crate::{
 const HOME_PATIENCE: Duration = Duration::from_secs(5);
 /// How long leaving may take: peers notice within 5 s anyway.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long pairs that are relayed here may take to move elsewhere before this node leaves (the network promises that they need at most
+/// two seconds even when nobody warns them; guess: half of it with a warning).
+const DRAIN_TIME: Duration = Duration::from_secs(1);
 /// Link events and progress reports that wait for their readers.
 const EVENTS: usize = 1024;
 
@@ -111,7 +118,7 @@ pub async fn run(profile: Profile, options: UpOptions) -> Result<(), UpError> {
     }
     info!("leaving");
     node.stop.send_replace(true);
-    leave(&node).await;
+    tokio::join!(leave(&node), port_mapping::given_back(&node));
     if let Ok(Err(error)) = serving.await {
         warn!(%error, "the control socket failed");
     }
@@ -121,6 +128,7 @@ pub async fn run(profile: Profile, options: UpOptions) -> Result<(), UpError> {
 }
 
 async fn leave(node: &Node) {
+    node.endpoint.forwarding().drain(DRAIN_TIME).await;
     let (done, left) = oneshot::channel();
     let told = async {
         if node.commands.send(Command::Leave(done)).await.is_ok() {
@@ -155,6 +163,7 @@ async fn start(
     let tls = tls_of(&membership, authority.is_some())?;
     let endpoint = bind(settings.listen, &profile, tls)?;
     let listen = endpoint.local_addr();
+    endpoint.forwarding().set_limits(settings.relay.limits());
     let downloads =
         Downloads::open(profile.directory().join("transfers")).map_err(|error| unusable(&error))?;
     let (share_events, _) = broadcast::channel(EVENTS);
@@ -167,9 +176,9 @@ async fn start(
 
     let known = host_cache::load(&profile.host_cache());
     let towards: Vec<SocketAddr> = known.iter().flat_map(|known| known.address.addresses.clone()).collect();
-    let reached_at = addresses::of_socket(listen, &towards);
     let (link_events, links_happen) = mpsc::channel(EVENTS);
     let (commands, commands_come) = mpsc::channel(overlay::QUEUE);
+    let (discovery, discoveries) = mpsc::channel(reachability::QUEUE);
     let (view, overlay) = watch::channel(Overlay::default());
     let id = membership.node();
     let node = Arc::new(Node {
@@ -177,12 +186,14 @@ async fn start(
         address: membership.address(),
         listen,
         started: Instant::now(),
-        connections: Connections::new(endpoint.clone()),
+        connections: Connections::default(),
         incoming: Incoming::default(),
         links: Links::new(id, link_events),
         asker: Asker::new(commands.clone()),
+        signals: Signals::new(id, commands.clone()),
         commands,
         overlay: overlay.clone(),
+        relays: watch::Sender::new(Vec::new()),
         share_events,
         shares: Arc::new(shares),
         uploads: UploadSlots::new(settings.upload_slots as usize),
@@ -192,7 +203,9 @@ async fn start(
         authority,
         authority_address,
         authority_user,
-        addresses: RwLock::new(reached_at),
+        discovery,
+        port_mapping: watch::Sender::default(),
+        whereabouts: watch::Sender::new(Whereabouts::new(addresses::of_socket(listen))),
         stop: watch::Sender::new(false),
         keyring: Arc::new(MemberKeyring::new(membership)),
         endpoint,
@@ -207,6 +220,8 @@ async fn start(
     }
     tokio::spawn(task.run(links_happen, commands_come, fed_back));
     tokio::spawn(accept::accept_connections(Arc::clone(&node)));
+    Reachability::spawn(Arc::clone(&node), discoveries);
+    tokio::spawn(port_mapping::keep(Arc::clone(&node)));
     node.resume_downloads();
     Ok((node, overlay))
 }

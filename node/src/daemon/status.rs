@@ -3,7 +3,7 @@
 use nearmesh_common::NodeId;
 
 use super::{node::Node, overlay::Overlay, people::millis};
-use crate::control::api::{Attachment, Ready, Role, SharedTotal, Status, Supernode};
+use crate::control::api::{Attachment, Ready, Relaying, Role, SharedTotal, Status, Supernode};
 
 impl Node {
     /// How the node is.
@@ -21,6 +21,7 @@ impl Node {
             children: u32::try_from(overlay.children).unwrap_or(u32::MAX),
             supernodes: u32::try_from(overlay.supernodes.len()).unwrap_or(u32::MAX),
             shared: SharedTotal { files: shared.files, bytes: shared.bytes },
+            relaying: self.relaying(),
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             problems: self.problems(&overlay),
@@ -59,6 +60,16 @@ impl Node {
             distance(a).total_cmp(&distance(b))
         });
         known
+    }
+
+    fn relaying(&self) -> Relaying {
+        let counters = self.endpoint.forwarding().counters();
+        Relaying {
+            sessions: counters.sessions,
+            bytes: counters.bytes,
+            packets: counters.packets,
+            refused: counters.refused,
+        }
     }
 
     fn problems(&self, overlay: &Overlay) -> Vec<String> {

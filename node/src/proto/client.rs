@@ -1,7 +1,7 @@
 //! The node's machine: owns the sub-protocols, hands each its part of what happens, and turns what they want into
 //! outputs.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use nearmesh_common::{
     NodeId, Now,
@@ -19,18 +19,20 @@ use super::{
     Candidate, Event, Home, Input, Output, home,
     home::{Homing, Scene},
     host_cache::HostCache,
-    presence::Presences,
+    presence::{Presences, Reached},
     questions,
     questions::Questions,
     registration,
     registration::Registration,
+    relays,
+    relays::Relays,
 };
 
 /// What a node is when its machine starts.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// Where it is reached, best first.
-    pub addresses: Vec<SocketAddr>,
+    /// How it is reached.
+    pub reached: Reached,
     /// Where its journal of shared files stands.
     pub journal: JournalMark,
     /// Whether it is a supernode from the start.
@@ -46,6 +48,7 @@ pub struct Client {
     presences: Presences,
     registration: Registration,
     questions: Questions,
+    relays: Relays,
     outputs: VecDeque<Output>,
 }
 
@@ -53,14 +56,15 @@ impl Client {
     /// A node that begins to look for a home at `now`. Hand it candidates, then call `handle(Input::Timeout)` when
     /// `poll_timeout` says so. The same seed and inputs give the same outputs.
     pub fn new(config: Config, keyring: Arc<dyn Keyring>, seed: u64, now: Now) -> Self {
-        let own = NodeAddress { node: keyring.node(), addresses: config.addresses.clone() };
+        let own = NodeAddress { node: keyring.node(), addresses: config.reached.addresses.clone() };
         Self {
             rng: ChaCha8Rng::seed_from_u64(seed),
             hosts: HostCache::new(own.node),
             home: Homing::new(own, config.serving, now),
-            presences: Presences::new(config.addresses, now),
+            presences: Presences::new(config.reached, now),
             registration: Registration::new(config.journal),
             questions: Questions::default(),
+            relays: Relays::default(),
             outputs: VecDeque::new(),
             keyring,
         }
@@ -106,6 +110,7 @@ impl Client {
             self.presences.poll_timeout(),
             self.registration.poll_timeout(),
             self.questions.poll_timeout(),
+            self.relays.poll_timeout(),
         ]
         .into_iter()
         .flatten()
@@ -124,8 +129,9 @@ impl Client {
                 self.hosts.handle_probed(node, rtt, now);
                 self.with_home(now, |home, scene| home.on_probed(node, rtt.is_some(), scene));
             }
-            Input::Addresses(addresses) => {
-                if self.presences.handle_addresses(addresses) {
+            Input::RelayProbed { node, answer } => self.relays.handle_probed(node, answer),
+            Input::Reached(reached) => {
+                if self.presences.handle_reached(reached) {
                     self.send_refresh(now);
                 }
             }
@@ -139,6 +145,7 @@ impl Client {
             }
             Input::Ask { id, question } => self.questions.handle_ask(id, question, now),
             Input::Cancel(id) => self.questions.handle_cancel(id),
+            Input::Signal { home, signal } => self.send_home(ToHome::Signal { home, signal }),
             Input::Serving(serving) => {
                 let addresses = self.presences.addresses().to_vec();
                 let own = NodeAddress { node: self.keyring.node(), addresses };
@@ -160,6 +167,7 @@ impl Client {
                 if is_home {
                     self.registration.on_attached(from, journal);
                     self.questions.handle_home(from, now);
+                    self.relays.handle_home(from, &mut self.rng, now);
                     self.tell_home();
                 }
             }
@@ -190,7 +198,13 @@ impl Client {
             ToChild::Hits { id, hits } => self.questions.on_hits(id, hits),
             ToChild::SearchDone { id, summary } => self.questions.on_search_done(id, summary),
             ToChild::Found { id, nodes } => self.questions.on_found(id, nodes, &*self.keyring, now.wall),
-            ToChild::Declined { id, reason } => self.questions.on_declined(id, reason),
+            ToChild::Declined { id, reason } => self.questions.on_declined(id, reason, now),
+            ToChild::Relays(named) => {
+                self.relays.on_relays(named, self.keyring.node(), now);
+            }
+            ToChild::Signal { home, signal } if signal.to == self.keyring.node() => {
+                self.outputs.push_back(Output::Event(Event::Signal { home, signal }));
+            }
             _ => {}
         }
     }
@@ -216,6 +230,7 @@ impl Client {
         self.with_home(now, Homing::handle_timeout);
         self.registration.handle_timeout(now);
         self.questions.handle_timeout(now);
+        self.relays.handle_timeout(&mut self.rng, now);
         if self.presences.is_due(now) {
             self.send_refresh(now);
         }
@@ -237,6 +252,7 @@ impl Client {
         self.registration.handle_home_lost();
         self.presences.pause();
         self.questions.handle_home_lost(now);
+        self.relays.handle_home_lost();
     }
 
     fn send_refresh(&mut self, now: Now) {
@@ -289,6 +305,15 @@ impl Client {
             match action {
                 questions::Action::Send(home, message) => self.send(home, message),
                 questions::Action::Tell(event) => self.outputs.push_back(Output::Event(event)),
+            }
+        }
+        while let Some(action) = self.relays.poll_action() {
+            match action {
+                relays::Action::List(home) => self.send(home, ToHome::ListRelays),
+                relays::Action::Probe(relay) => self.outputs.push_back(Output::ProbeRelay(relay)),
+                relays::Action::Changed => {
+                    self.outputs.push_back(Output::Event(Event::Relays(self.relays.offers())));
+                }
             }
         }
     }

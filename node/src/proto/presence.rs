@@ -1,6 +1,6 @@
 //! Signing where this node is.
 //!
-//! A new record is signed for each attachment, when the addresses or the home change, and every
+//! A new record is signed for each attachment, when the home or how the node is reached changes, and every
 //! [`REFRESH`]. Its sequence is the wall clock's, or one more than the last one where the clock has not moved on or went back,
 //! so that a holder always takes the newest.
 
@@ -13,35 +13,46 @@ use nearmesh_common::{
     signed::{Keyring, Signed},
 };
 
+/// How others reach this node, by its own knowledge.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// Where, best first; of more than [`MAX_ADDRESSES`] the first are told.
+    pub addresses: Vec<SocketAddr>,
+    /// Whether, and how.
+    pub reach: Reach,
+    /// Whether it relays for others.
+    pub relays: bool,
+}
+
 /// The author of this node's presences.
 #[derive(Debug)]
 pub(super) struct Presences {
     since: UnixMillis,
     last: UnixMillis,
-    addresses: Vec<SocketAddr>,
+    reached: Reached,
     refresh_at: Option<Instant>,
 }
 
 impl Presences {
     /// The node is up since `now`.
-    pub(super) fn new(addresses: Vec<SocketAddr>, now: Now) -> Self {
+    pub(super) fn new(reached: Reached, now: Now) -> Self {
         let mut presences =
-            Self { since: now.wall, last: UnixMillis(0), addresses: Vec::new(), refresh_at: None };
-        presences.handle_addresses(addresses);
+            Self { since: now.wall, last: UnixMillis(0), reached: Reached::default(), refresh_at: None };
+        presences.handle_reached(reached);
         presences
     }
 
-    /// Whether the addresses are others than before.
-    pub(super) fn handle_addresses(&mut self, mut addresses: Vec<SocketAddr>) -> bool {
-        addresses.truncate(MAX_ADDRESSES);
-        let changed = addresses != self.addresses;
-        self.addresses = addresses;
+    /// Whether that is news.
+    pub(super) fn handle_reached(&mut self, mut reached: Reached) -> bool {
+        reached.addresses.truncate(MAX_ADDRESSES);
+        let changed = reached != self.reached;
+        self.reached = reached;
         changed
     }
 
     /// Where this node is reached.
     pub(super) fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+        &self.reached.addresses
     }
 
     /// Signs that this node is at `home`, or that it has left the net.
@@ -59,10 +70,10 @@ impl Presences {
             sequence: self.last,
             since: self.since.min(self.last),
             expires: self.last.after(LIFETIME),
-            addresses: self.addresses.clone(),
+            addresses: self.reached.addresses.clone(),
             home,
-            reach: Reach::Unknown,
-            relays: false,
+            reach: self.reached.reach,
+            relays: self.reached.relays,
             online,
         })
     }

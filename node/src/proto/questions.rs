@@ -1,8 +1,8 @@
 //! What the user asks: searches and lookups.
 //!
 //! A question waits until there is a home, goes there, and is answered as the answers come. When the home fails in
-//! between it is asked once more at the next one; the user sees each result once. A question that is not
-//! answered in time has failed, and says so: each is ended exactly once.
+//! between it is asked once more at the next one; the user sees each result once. A home that has been asked too much lately
+//! is asked again a little later. A question that is not answered in time has failed, and says so: each is ended exactly once.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -28,6 +28,10 @@ const HOME_WAIT: Duration = Duration::from_secs(10);
 const SEARCH_WAIT: Duration = Duration::from_secs(15);
 /// How long a home may take to answer a lookup: two round trips between supernodes, one retry.
 const LOOKUP_WAIT: Duration = Duration::from_secs(8);
+/// How long a question rests after the home said that there were too many (guess: a home grants 20 a second).
+const REST: Duration = Duration::from_millis(500);
+/// For how long it is asked again and again before the user is told.
+const RESTS: Duration = Duration::from_secs(10);
 /// Results passed on for one question: twenty sources for each of the most contents (guess), 80 bytes each.
 const MAX_HITS: usize = 10_000;
 
@@ -52,8 +56,12 @@ pub(super) struct Questions {
 struct Asked {
     question: Question,
     until: Instant,
-    /// How often it was sent to a home.
+    /// How often it was sent to a home, not counting those that had too many.
     sent: u32,
+    /// Until when a home that has too many is asked again.
+    patient_until: Instant,
+    /// It rests and will be sent again at `until`.
+    resting: bool,
     /// What was passed on: each content with its sources.
     seen: BTreeMap<ContentHash, BTreeSet<NodeId>>,
     hits: usize,
@@ -66,7 +74,10 @@ impl Questions {
             return self.fail(id, Failure::Declined(Decline::TooMany));
         }
         let until = now.instant + HOME_WAIT;
-        self.asked.insert(id, Asked { question, until, sent: 0, seen: BTreeMap::new(), hits: 0 });
+        let patient_until = now.instant + RESTS;
+        let asked =
+            Asked { question, until, sent: 0, patient_until, resting: false, seen: BTreeMap::new(), hits: 0 };
+        self.asked.insert(id, asked);
         self.send(id, now);
     }
 
@@ -95,6 +106,7 @@ impl Questions {
         self.home = None;
         for asked in self.asked.values_mut() {
             asked.until = now.instant + HOME_WAIT;
+            asked.resting = false;
         }
         let twice: Vec<_> =
             self.asked.iter().filter(|(_, asked)| asked.sent > 1).map(|(id, _)| *id).collect();
@@ -147,8 +159,13 @@ impl Questions {
     }
 
     /// The home does not answer this one.
-    pub(super) fn on_declined(&mut self, id: RequestId, reason: Decline) {
-        if self.asked.contains_key(&id) {
+    pub(super) fn on_declined(&mut self, id: RequestId, reason: Decline, now: Now) {
+        let Some(asked) = self.asked.get_mut(&id) else { return };
+        if reason == Decline::TooMany && now.instant < asked.patient_until {
+            asked.resting = true;
+            asked.sent = asked.sent.saturating_sub(1);
+            asked.until = now.instant + REST;
+        } else {
             self.fail(id, Failure::Declined(reason));
         }
     }
@@ -158,7 +175,7 @@ impl Questions {
         let late: Vec<_> =
             self.asked.iter().filter(|(_, asked)| asked.until <= now.instant).map(|(id, _)| *id).collect();
         for id in late {
-            self.handle_late(id);
+            self.handle_late(id, now);
         }
     }
 
@@ -172,7 +189,10 @@ impl Questions {
         self.asked.values().map(|asked| asked.until).min()
     }
 
-    fn handle_late(&mut self, id: RequestId) {
+    fn handle_late(&mut self, id: RequestId, now: Now) {
+        if self.asked.get(&id).is_some_and(|asked| asked.resting) {
+            return self.send(id, now);
+        }
         let searching =
             self.asked.get(&id).is_some_and(|asked| matches!(asked.question, Question::Search(_)));
         if let (true, Some(home)) = (searching, self.home) {
@@ -184,6 +204,7 @@ impl Questions {
     fn send(&mut self, id: RequestId, now: Now) {
         let (Some(home), Some(asked)) = (self.home, self.asked.get_mut(&id)) else { return };
         asked.sent += 1;
+        asked.resting = false;
         let message = match &asked.question {
             Question::Search(query) => {
                 asked.until = now.instant + SEARCH_WAIT;

@@ -4,8 +4,11 @@ mod choosing;
 mod hostile;
 mod keys;
 mod publishing;
+mod pushing;
 mod questions;
+mod relays;
 mod remembering;
+mod signals;
 
 use std::{
     collections::BTreeMap,
@@ -67,6 +70,8 @@ struct Scene {
     alice: Client,
     now: Now,
     supernodes: BTreeMap<u8, Scripted>,
+    /// Nodes that every home names as relays, and how far each is, if it answers.
+    relays: BTreeMap<u8, Option<Duration>>,
     sent: Vec<(u8, ToHome)>,
     events: Vec<Event>,
     probed: Vec<u8>,
@@ -101,6 +106,7 @@ impl Scene {
             alice: Client::new(Config::default(), keyring(0), 7, now),
             now,
             supernodes: (1..).zip(rtts.iter().map(script)).collect(),
+            relays: BTreeMap::new(),
             sent: Vec::new(),
             events: Vec::new(),
             probed: Vec::new(),
@@ -190,6 +196,11 @@ impl Scene {
                 let rtt = self.supernodes.get(&number).filter(|script| script.alive).map(|script| script.rtt);
                 self.handle(Input::Probed { node: to.node, rtt });
             }
+            Output::ProbeRelay(to) => {
+                let rtt = self.relays.get(&to.node.0[0]).copied().flatten();
+                let answer = rtt.map(|rtt| (to.addresses[to.addresses.len() - 1], rtt));
+                self.handle(Input::RelayProbed { node: to.node, answer });
+            }
             Output::Send { to, message } => {
                 self.sent.push((to.0[0], message.clone()));
                 self.answer(to.0[0], message);
@@ -222,6 +233,9 @@ impl Scene {
             }
             ToHome::Attach { .. } => ToChild::Attached { journal: script.holds, home: self.record(number) },
             ToHome::Standby => ToChild::StandbyKept,
+            ToHome::ListRelays => {
+                ToChild::Relays(self.relays.keys().map(|number| address(*number)).collect())
+            }
             _ => return,
         };
         self.receive(number, answer);

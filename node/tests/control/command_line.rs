@@ -31,9 +31,16 @@ fn objects(output: &Output) -> Vec<Value> {
 async fn status_says_who_and_where_and_what_is_wrong() {
     let alice = start();
     let text = stdout(&alice.run("status").await);
-    for part in
-        ["alice@lab", "ordinary node", "127.0.0.1:3", "0.25 ms", "3 files, 3.0 MiB", "1 min 1 s", "The disk"]
-    {
+    for part in [
+        "alice@lab",
+        "ordinary node",
+        "127.0.0.1:3",
+        "0.25 ms",
+        "3 files, 3.0 MiB",
+        "relays      for 2 pairs of nodes, 5.0 MiB so far\n",
+        "1 min 1 s",
+        "The disk",
+    ] {
         assert!(text.contains(part), "{part} is not in:\n{text}");
     }
     let status = &objects(&alice.run("status --json").await)[0];
@@ -44,6 +51,7 @@ async fn status_says_who_and_where_and_what_is_wrong() {
     );
     assert_eq!(status["role"], "ordinary");
     assert_eq!(status["shared"], json!({"files": 3, "bytes": 3 << 20}));
+    assert_eq!(status["relaying"], json!({"sessions": 2, "bytes": 5 << 20, "packets": 4_000, "refused": 1}));
     assert_eq!(
         (&status["children"], &status["supernodes"], &status["standby"]),
         (&json!(0), &json!(3), &Value::Null)

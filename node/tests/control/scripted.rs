@@ -148,6 +148,7 @@ impl NodeApi for Alice {
             children: 0,
             supernodes: 3,
             shared: SharedTotal { files: 3, bytes: 3 << 20 },
+            relaying: Relaying { sessions: 2, bytes: 5 << 20, packets: 4_000, refused: 1 },
             uptime_ms: 61_000,
             version: "0.1.0".to_owned(),
             problems: vec!["The disk is nearly full.".to_owned()],

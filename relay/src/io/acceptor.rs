@@ -14,6 +14,9 @@ use tracing::debug;
 
 use super::{
     counters::{Count, Counters},
+    forward::Forwarding,
+    paths::peer::Peer,
+    socket::SharedSocket,
     tls::{ENROL_MARKER, QuicConfigs},
 };
 use crate::proto::admission::{Admission, MAX_HANDSHAKES, MAX_NEWCOMERS, admit};
@@ -48,14 +51,18 @@ pub(crate) struct AcceptCounts {
 
 pub(crate) struct Acceptor {
     pub(crate) quinn: quinn::Endpoint,
+    pub(crate) socket: Arc<SharedSocket>,
     pub(crate) current: Current,
     pub(crate) counts: Arc<AcceptCounts>,
     pub(crate) accepted: mpsc::Sender<Accepted>,
+    pub(crate) forwarding: Forwarding,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Face {
     Member,
+    /// One that should be this peer.
+    OverPath(Arc<Peer>),
     Enrol,
 }
 
@@ -83,6 +90,9 @@ impl Acceptor {
                 return incoming.refuse();
             };
             (Face::Enrol, config, newcomers, MAX_NEWCOMERS)
+        } else if let Some(peer) = self.socket.paths().peer(incoming.remote_address()) {
+            let config = configs.path_server(peer.epoch.clone());
+            (Face::OverPath(peer), config, members, MAX_HANDSHAKES)
         } else {
             (Face::Member, configs.server.clone(), members, MAX_HANDSHAKES)
         };
@@ -99,7 +109,8 @@ impl Acceptor {
             }
             Admission::Begin => match incoming.accept_with(config) {
                 Ok(connecting) => {
-                    tasks.spawn(handshake(connecting, face, self.counts.clone(), self.accepted.clone()));
+                    let (counts, accepted) = (self.counts.clone(), self.accepted.clone());
+                    tasks.spawn(handshake(connecting, face, counts, accepted, self.forwarding.clone()));
                 }
                 Err(error) => {
                     debug!(%error, "a first packet was not accepted");
@@ -115,6 +126,7 @@ async fn handshake(
     face: Face,
     counts: Arc<AcceptCounts>,
     accepted: mpsc::Sender<Accepted>,
+    forwarding: Forwarding,
 ) {
     let from = connecting.remote_address();
     let connection = match timeout(HANDSHAKE_LIMIT, connecting).await {
@@ -130,12 +142,16 @@ async fn handshake(
     };
     match face {
         // The verifier has seen to it. Should it ever not demand a certificate, nobody comes in by that.
-        Face::Member if connection.peer_identity().is_none() => {
+        Face::Member | Face::OverPath(_) if connection.peer_identity().is_none() => {
             connection.close(0u32.into(), b"no certificate");
             counts.failed.up();
         }
-        Face::Member => {
+        Face::Member | Face::OverPath(_) => {
+            if let Face::OverPath(peer) = face {
+                peer.adopt(connection.clone());
+            }
             counts.accepted.up();
+            forwarding.proved().insert(&connection, from);
             // Nobody is there to take it: the endpoint is being dropped, and the connection with it.
             let _ = accepted.send(Accepted::Member(connection)).await;
         }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::proto::stun::StunCounters;
+use crate::proto::{forward::ForwardCounters, stun::StunCounters};
 
 /// A snapshot. All counts begin with the endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,8 +13,18 @@ pub struct Counters {
     pub stun_unsent: u64,
     /// STUN responses that no probe of ours was waiting for.
     pub stun_strays: u64,
+    /// What was forwarded for others.
+    pub forward: ForwardCounters,
     /// Packets with a first byte that nothing here speaks.
     pub reserved: u64,
+    /// Packets to peers to which there was no route.
+    pub unrouted: u64,
+    /// Packets about routes that were not sent, because a socket would not take them at once.
+    pub unsent: u64,
+    /// Packets whose source was an address that no packet may have.
+    pub forged: u64,
+    /// Path probes of no session, and relayed packets by which nothing came.
+    pub strays: u64,
     /// Receive errors of the socket.
     pub receive_errors: u64,
     /// Connections that came in, handshake completed.

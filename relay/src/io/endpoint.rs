@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use nearmesh_common::NodeId;
+use nearmesh_common::{
+    NodeId,
+    wire::{relay::RelayRequest, signal::SessionId},
+};
 use quinn::{ClientConfig, ConnectError, Connection, ConnectionError, EndpointConfig, TokioRuntime};
 use thiserror::Error;
 use tokio::{
@@ -14,14 +17,24 @@ use tokio::{
     task::AbortHandle,
     time::timeout,
 };
+use tracing::debug;
 
 pub use super::acceptor::Accepted;
 use super::{
     acceptor::{AcceptCounts, Acceptor, Current, HANDSHAKE_LIMIT, MAX_WAITING},
+    aside::Aside,
     counters::Counters,
-    probe::{self, Probe},
+    dial_back::{self, DialledBack},
+    forward::Forwarding,
+    peer_path::{PathNews, PeerPath, PeerPathError},
+    probe::{self, Probe, Query},
+    reservation::Reservation,
     socket::SharedSocket,
     tls::{self, QuicConfigs, TlsConfigs, TlsError},
+};
+use crate::proto::{
+    nat::Token,
+    path::{Route, Tag, virtual_addr::VirtualAddr},
 };
 
 /// Why the port could not be opened.
@@ -55,6 +68,9 @@ pub enum DialError {
     /// The system gave no port to dial from.
     #[error("no UDP socket: {0}")]
     Socket(#[source] io::Error),
+    /// No way to the peer was found in time.
+    #[error("there is no path to the peer")]
+    NoRoute,
     /// No answer in time.
     #[error("nobody answered")]
     NoAnswer,
@@ -78,6 +94,8 @@ struct Inner {
     accepted: Mutex<mpsc::Receiver<Accepted>>,
     accept_counts: Arc<AcceptCounts>,
     acceptor: AbortHandle,
+    forwarder: AbortHandle,
+    aside: std::sync::Mutex<Option<Aside>>,
 }
 
 impl Endpoint {
@@ -102,14 +120,27 @@ impl Endpoint {
         let (sender, accepted) = mpsc::channel(MAX_WAITING);
         let acceptor = Acceptor {
             quinn: quinn.clone(),
+            socket: socket.clone(),
             current: current.clone(),
             counts: accept_counts.clone(),
             accepted: sender,
+            forwarding: socket.forwarding().clone(),
         };
         let acceptor = tokio::spawn(acceptor.run()).abort_handle();
+        let forwarder = tokio::spawn(socket.forwarding().clone().run()).abort_handle();
         let accepted = Mutex::new(accepted);
         Ok(Self {
-            inner: Arc::new(Inner { quinn, socket, local, current, accepted, accept_counts, acceptor }),
+            inner: Arc::new(Inner {
+                quinn,
+                socket,
+                local,
+                current,
+                accepted,
+                accept_counts,
+                acceptor,
+                forwarder,
+                aside: std::sync::Mutex::default(),
+            }),
         })
     }
 
@@ -140,16 +171,117 @@ impl Endpoint {
 
     /// The next one who dialled us, handshake completed; `None` once the endpoint is closed.
     pub async fn accept(&self) -> Option<Accepted> {
-        self.inner.accepted.lock().await.recv().await
+        let accepted = self.inner.accepted.lock().await.recv().await?;
+        let (Accepted::Member(connection) | Accepted::Enrol(connection)) = &accepted;
+        self.inner.socket.dial_backs().note_answered(connection.remote_address());
+        Some(accepted)
     }
 
     /// Measures the round trip to `addr` and learns our own address as seen from there, with a few STUN requests within
     /// a second. `None` if nothing came back.
     pub async fn probe(&self, addr: SocketAddr) -> Option<Probe> {
+        self.observe_with(Query::rounds(addr)).await
+    }
+
+    /// Asks `addr` once as whom it sees this port.
+    pub async fn observe(&self, addr: SocketAddr) -> Option<Probe> {
+        self.observe_with(Query::once(addr)).await
+    }
+
+    /// The same as [`probe`](Self::probe) from another socket: whom it asks remains a stranger to this port's NAT. The address that
+    /// it learns is of no other use.
+    pub async fn probe_aside(&self, addr: SocketAddr) -> Option<Probe> {
         if addr.is_ipv4() != self.inner.local.is_ipv4() {
             return None;
         }
-        probe::probe(&self.inner.socket, addr).await
+        match self.aside() {
+            Some(aside) => aside.probe(addr).await,
+            None => self.probe(addr).await,
+        }
+    }
+
+    /// A fresh socket on the port's interface, to ask from.
+    ///
+    /// # Errors
+    /// If the system gives none.
+    pub fn open_aside(&self) -> io::Result<Aside> {
+        Aside::open(SocketAddr::new(self.inner.local.ip(), 0))
+    }
+
+    /// Sends `token` to `to` from a port that is used for nothing else, and says from which; `None` if it could not be sent. That port
+    /// answers STUN binding requests for three seconds.
+    pub async fn dial_back(&self, to: SocketAddr, token: Token) -> Option<u16> {
+        if to.is_ipv4() != self.inner.local.is_ipv4() {
+            return None;
+        }
+        dial_back::send(&self.inner.socket, to, token).await
+    }
+
+    /// The next token that came at this port.
+    pub async fn dialled_back(&self) -> Option<DialledBack> {
+        self.inner.socket.dial_backs().next().await
+    }
+
+    /// Sends `token` to `to` from this port.
+    pub fn send_token(&self, to: SocketAddr, token: Token) {
+        self.inner.socket.dial_backs().note_sought(to);
+        self.inner.socket.send_now(&token.packet(), to);
+    }
+
+    /// Whether this port has dialled, or asked, that IP address in the last minutes.
+    pub fn has_sought(&self, address: SocketAddr) -> bool {
+        self.inner.socket.dial_backs().is_sought(address)
+    }
+
+    /// Gives `node` a virtual address, over which connections may be made and accepted, whose packets take the
+    /// route that the handle says. Path probes of `session` come out of the receiver.
+    pub fn peer_path(
+        &self,
+        node: NodeId,
+        session: SessionId,
+    ) -> Result<(PeerPath, mpsc::Receiver<PathNews>), PeerPathError> {
+        let (peer, news) = self.inner.socket.paths().add(node, Tag::of(&session))?;
+        Ok((PeerPath::new(peer, self.inner.socket.clone()), news))
+    }
+
+    /// Connects to the peer of `path` and verifies that it is the node that it should be, as soon as there is a route.
+    pub async fn dial_path(&self, path: &PeerPath) -> Result<Connection, DialError> {
+        let mut route = path.watch_route();
+        let routed = timeout(HANDSHAKE_LIMIT, route.wait_for(Option::is_some)).await;
+        if !matches!(routed, Ok(Ok(_))) {
+            return Err(DialError::NoRoute);
+        }
+        let config = self.configs().path_client(path.peer().epoch.clone());
+        let connection = self.connect(config, path.node(), path.virtual_addr().addr()).await?;
+        path.adopt(connection.clone());
+        Ok(connection)
+    }
+
+    /// Who has the virtual address `addr`, and so who the other end of a connection with it must prove to be.
+    pub fn peer_of(&self, addr: VirtualAddr) -> Option<NodeId> {
+        self.inner.socket.paths().peer(addr.addr()).map(|peer| peer.node)
+    }
+
+    /// The address at the other end of `connection`, as it is now; `None` if its packets are relayed, or have no route.
+    pub fn direct_remote(&self, connection: &Connection) -> Option<SocketAddr> {
+        let remote = connection.remote_address();
+        if VirtualAddr::of(remote).is_none() {
+            return Some(remote);
+        }
+        match self.inner.socket.paths().peer(remote)?.route()? {
+            Route::Direct { to, .. } => Some(to),
+            Route::Relayed { .. } => None,
+        }
+    }
+
+    /// Asks the relay at the other end of a connection of this port for a reservation. It ends when it is dropped.
+    pub fn reserve(&self, relay: &Connection, request: RelayRequest) -> Reservation {
+        Reservation::new(relay, request, self.inner.socket.proofs())
+    }
+
+    /// What this port forwards for others: nothing, until it is given limits.
+    pub fn forwarding(&self) -> &Forwarding {
+        self.inner.socket.forwarding()
     }
 
     /// Where the port is bound: with port 0 asked for, the one that was given.
@@ -179,12 +311,31 @@ impl Endpoint {
         if addr.is_ipv4() != self.inner.local.is_ipv4() {
             return Err(DialError::IpVersion);
         }
+        self.inner.socket.dial_backs().note_sought(addr);
         let connecting = self.inner.quinn.connect_with(config, addr, &node.dns_name())?;
         match timeout(HANDSHAKE_LIMIT, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(ConnectionError::TimedOut)) | Err(_) => Err(DialError::NoAnswer),
             Ok(Err(error)) => Err(DialError::Handshake(error)),
         }
+    }
+
+    async fn observe_with(&self, query: Query) -> Option<Probe> {
+        let to = query.to();
+        if to.is_ipv4() != self.inner.local.is_ipv4() {
+            return None;
+        }
+        let socket = &self.inner.socket;
+        socket.dial_backs().note_sought(to);
+        probe::run(socket.probes(), query, |packet, to| socket.send_now(packet, to)).await
+    }
+
+    fn aside(&self) -> Option<Aside> {
+        let mut aside = self.inner.aside.lock().unwrap_or_else(PoisonError::into_inner);
+        if aside.is_none() {
+            *aside = self.open_aside().inspect_err(|error| debug!(%error, "no socket beside the port")).ok();
+        }
+        aside.clone()
     }
 
     fn configs(&self) -> Arc<QuicConfigs> {
@@ -195,6 +346,7 @@ impl Endpoint {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.acceptor.abort();
+        self.forwarder.abort();
         self.quinn.close(0u32.into(), b"closing");
     }
 }

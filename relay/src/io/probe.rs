@@ -11,7 +11,7 @@ use nearmesh_common::Now;
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{counters::Count, now, socket::SharedSocket};
+use super::{counters::Count, now};
 use crate::proto::stun_client::{Input, MAX_REQUESTS, Measured, Output, StunProbe};
 
 /// Answers that a probe wants: one may meet a queue, all three rarely do (guess).
@@ -101,15 +101,53 @@ impl Drop for Registration<'_> {
     }
 }
 
-/// Probes `to`; `None` if nothing came back in time.
-pub(crate) async fn probe(socket: &SharedSocket, to: SocketAddr) -> Option<Probe> {
-    let _turn = socket.probes().turns.acquire().await.ok()?;
-    let (_registration, mut responses) = socket.probes().register(to);
-    let mut machine = StunProbe::new(to, PROBE_ROUNDS, StdRng::from_rng(&mut rand::rng()), now());
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Query {
+    to: SocketAddr,
+    rounds: u32,
+    answered_at: Option<u16>,
+}
+
+impl Query {
+    /// A few times, for the round trip.
+    pub(crate) fn rounds(to: SocketAddr) -> Self {
+        Self { to, rounds: PROBE_ROUNDS, answered_at: None }
+    }
+
+    /// Once, for the address.
+    pub(crate) fn once(to: SocketAddr) -> Self {
+        Self { to, rounds: 1, answered_at: None }
+    }
+
+    /// Once, with an answer to another port of ours.
+    pub(crate) fn answered_at(port: u16, to: SocketAddr) -> Self {
+        Self { to, rounds: 1, answered_at: Some(port) }
+    }
+
+    /// Who is asked.
+    pub(crate) fn to(&self) -> SocketAddr {
+        self.to
+    }
+
+    fn machine(&self) -> StunProbe {
+        let rng = StdRng::from_rng(&mut rand::rng());
+        match self.answered_at {
+            Some(port) => StunProbe::answered_at(port, self.to, rng, now()),
+            None => StunProbe::new(self.to, self.rounds, rng, now()),
+        }
+    }
+}
+
+/// Asks by `send`, and waits for what comes to `probes`; `None` if nothing came back in time.
+pub(crate) async fn run(probes: &Probes, query: Query, send: impl Fn(&[u8], SocketAddr)) -> Option<Probe> {
+    let _turn = probes.turns.acquire().await.ok()?;
+    let (_registration, mut responses) = probes.register(query.to);
+    let mut machine = query.machine();
     loop {
         while let Some(output) = machine.poll_output() {
             match output {
-                Output::Send { to, packet } => socket.send_now(&packet, to),
+                Output::Send { to, packet } => send(&packet, to),
                 Output::Done(measured) => return measured.map(Probe::from),
             }
         }

@@ -1,76 +1,87 @@
 //! The one UDP port: what quinn sends and receives, with everything that is not QUIC taken out on the way.
 //!
-//! Packets are moved in batches (GSO, GRO; without them QUIC has a quarter of its speed) and quinn's own buffers are
-//! received into, so a batch of QUIC alone is neither copied nor looked at beyond the first byte of each packet. STUN requests
-//! are answered from within the receive call: it is cheap, bounded by the responder's limits, and needs no task.
+//! Packets are moved in batches and quinn's own buffers are received into, so a batch of QUIC alone is neither copied nor looked at
+//! beyond the first byte of each packet. STUN requests are answered from within the receive call: it is cheap, bounded by the
+//! responder's limits, and needs no task. Packets to and from peers whose path changes are given the addresses that are meant
+//! ([`paths`](super::paths)).
+
+mod routes;
 
 use std::{
     fmt,
     future::Future,
     io::{self, IoSliceMut},
-    net::{SocketAddr, UdpSocket as StdSocket},
+    net::SocketAddr,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
+use nearmesh_common::wire::relay::{ChannelId, read_proof_request};
 use quinn::{AsyncUdpSocket, UdpPoller};
-use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{io::Interest, net::UdpSocket};
-use tracing::{debug, info};
+use quinn_udp::{RecvMeta, Transmit};
+use tokio::net::UdpSocket;
+use tracing::debug;
 
+pub use super::port::SOCKET_BUFFER;
 use super::{
     counters::{Count, Counters},
+    dial_back::DialBacks,
+    forward::{Forwarding, SendNow},
     now,
+    paths::Paths,
+    port::{Granted, Port},
     probe::Probes,
+    reservation::Proofs,
 };
 use crate::proto::{
-    demux::{self, Kind},
+    demux::Kind,
+    path::{route::SocketIndex, virtual_addr::VirtualAddr},
     stun::{Decision, Responder},
     stun_message,
 };
 
-/// Bytes of socket buffer that are asked for in each direction. With Linux's default of 212 kB a path of 40 ms carries
-/// 67 Mbit/s instead of 212 (measured).
-pub const SOCKET_BUFFER: usize = 4 << 20;
-
 /// The port.
 pub struct SharedSocket {
-    io: UdpSocket,
-    state: UdpSocketState,
+    main: Port,
+    local: SocketAddr,
     granted: Granted,
     responder: Mutex<Responder>,
     probes: Probes,
+    dial_backs: DialBacks,
+    forwarding: Forwarding,
+    proofs: Proofs,
+    paths: Arc<Paths>,
+    /// Which socket is asked first for packets, where there are several.
+    turn: AtomicUsize,
+    /// A further socket that took no more packets.
+    full: Mutex<Option<Arc<UdpSocket>>>,
     stun_unsent: Count,
     reserved: Count,
     receive_errors: Count,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Granted {
-    receive: usize,
-    send: usize,
-}
-
 impl SharedSocket {
     /// Binds exactly `listen`: an IPv6 address never means IPv4 too. Needs a tokio runtime.
     pub fn bind(listen: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(listen), Type::DGRAM, Some(Protocol::UDP))?;
-        if listen.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        socket.set_nonblocking(true)?;
-        socket.bind(&listen.into())?;
-        let socket = StdSocket::from(socket);
-        let state = UdpSocketState::new((&socket).into())?;
-        let granted = ask_for_buffers(&state, &socket);
+        let (main, granted) = Port::bind(listen)?;
+        let local = main.io().local_addr()?;
         Ok(Self {
-            io: UdpSocket::from_std(socket)?,
-            state,
+            main,
+            local,
             granted,
             responder: Mutex::new(Responder::new(rand::random())),
             probes: Probes::default(),
+            dial_backs: DialBacks::default(),
+            forwarding: Forwarding::new(),
+            proofs: Proofs::default(),
+            paths: Arc::new(Paths::new(local)),
+            turn: AtomicUsize::default(),
+            full: Mutex::default(),
             stun_unsent: Count::default(),
             reserved: Count::default(),
             receive_errors: Count::default(),
@@ -82,6 +93,44 @@ impl SharedSocket {
         &self.probes
     }
 
+    /// Tokens that came, and whom we have sent to.
+    pub(crate) fn dial_backs(&self) -> &DialBacks {
+        &self.dial_backs
+    }
+
+    /// Where the port is bound.
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// What the responder has to say to a packet that came elsewhere, and to whom.
+    pub(crate) fn stun_answer(&self, packet: &[u8], from: SocketAddr) -> Option<(Vec<u8>, SocketAddr)> {
+        let decision =
+            self.responder.lock().unwrap_or_else(PoisonError::into_inner).handle(packet, from, now());
+        match decision {
+            Decision::Answer(bytes, to) => Some((bytes, to)),
+            Decision::Ignore(reason) => {
+                debug!(%from, ?reason, "a STUN packet was ignored");
+                None
+            }
+        }
+    }
+
+    /// What is forwarded here for others.
+    pub(crate) fn forwarding(&self) -> &Forwarding {
+        &self.forwarding
+    }
+
+    /// The reservations of ours whose relays may ask for proof of our address.
+    pub(crate) fn proofs(&self) -> &Proofs {
+        &self.proofs
+    }
+
+    /// Peers whose path changes.
+    pub(crate) fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
     /// Sends a packet of our own now or never.
     pub(crate) fn send_now(&self, packet: &[u8], to: SocketAddr) {
         self.send_from(packet, to, None);
@@ -89,51 +138,111 @@ impl SharedSocket {
 
     /// What was counted here.
     pub(crate) fn counters(&self) -> Counters {
-        Counters {
+        let mut counters = Counters {
             stun: self.responder.lock().unwrap_or_else(PoisonError::into_inner).counters(),
             stun_unsent: self.stun_unsent.get(),
             stun_strays: self.probes.strays(),
+            forward: self.forwarding.counters(),
             reserved: self.reserved.get(),
             receive_errors: self.receive_errors.get(),
             receive_buffer: self.granted.receive as u64,
             send_buffer: self.granted.send as u64,
             ..Counters::default()
-        }
-    }
-
-    fn receive(&self, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> io::Result<usize> {
-        self.io.try_io(Interest::READABLE, || self.state.recv((&self.io).into(), bufs, meta))
-    }
-
-    fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.io.try_io(Interest::WRITABLE, || self.state.send((&self.io).into(), transmit))
+        };
+        self.paths.fill(&mut counters);
+        counters
     }
 
     fn send_from(&self, packet: &[u8], to: SocketAddr, from: Option<std::net::IpAddr>) {
         let transmit =
             Transmit { destination: to, ecn: None, contents: packet, segment_size: None, src_ip: from };
-        // Past tokio, which does not know yet that a fresh socket is writable.
-        if let Err(error) = self.state.try_send((&self.io).into(), &transmit) {
+        if let Err(error) = self.main.send_now(&transmit) {
             debug!(%to, %error, "a STUN packet was not sent");
             self.stun_unsent.up();
         }
     }
 
-    fn take(&self, kind: Kind, packet: &[u8], meta: &RecvMeta) {
+    /// Packets that are neither QUIC nor about routes.
+    fn take(&self, socket: SocketIndex, kind: Kind, packet: &[u8], meta: &RecvMeta) {
         match kind {
             Kind::Stun if stun_message::is_response(packet) => self.probes.deliver(meta.addr, packet),
-            Kind::Stun => self.answer(packet, meta),
-            Kind::Quic | Kind::Reserved => self.reserved.up(),
+            Kind::Stun if socket == SocketIndex::MAIN => self.answer(packet, meta),
+            Kind::Relayed(_) if self.is_proof_request(packet) => {}
+            Kind::DialBack if self.dial_backs.deliver(meta.addr, packet) => {}
+            _ => self.reserved.up(),
         }
     }
 
+    /// A run of packets on a channel that is not ours: to be forwarded, or a relay asks for proof before we know the channel.
+    fn pass_on(&self, channel: ChannelId, run: &mut [u8], meta: &RecvMeta) {
+        if !self.is_proof_request(run) {
+            self.forwarding.forward(run, (channel, meta), Instant::now(), self);
+        }
+    }
+
+    /// Whether a relay of ours asks us something, which is then on its way to the reservation.
+    fn is_proof_request(&self, packet: &[u8]) -> bool {
+        let asked = read_proof_request(packet);
+        asked.is_some_and(|(channel, cookie)| self.proofs.deliver(channel, cookie))
+    }
+
     fn answer(&self, packet: &[u8], meta: &RecvMeta) {
-        let decision =
-            self.responder.lock().unwrap_or_else(PoisonError::into_inner).handle(packet, meta.addr, now());
-        match decision {
+        if let Some((answer, to)) = self.stun_answer(packet, meta.addr) {
             // From the address that was asked: a node may have several, and an answer from another one is not believed.
-            Decision::Answer(bytes, to) => self.send_from(&bytes, to, meta.dst_ip),
-            Decision::Ignore(reason) => debug!(from = %meta.addr, ?reason, "a STUN packet was ignored"),
+            self.send_from(&answer, to, meta.dst_ip);
+        }
+    }
+
+    fn poll_ports(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        if self.paths.extras.kept_count() == 0 {
+            return self.poll_port(SocketIndex::MAIN, &self.main, cx, bufs, meta);
+        }
+        let kept = self.paths.extras.kept();
+        let turn = self.turn.fetch_add(1, Relaxed);
+        for i in 0..=kept.len() {
+            let polled = match turn.wrapping_add(i) % (kept.len() + 1) {
+                0 => self.poll_port(SocketIndex::MAIN, &self.main, cx, bufs, meta),
+                n => self.poll_port(kept[n - 1].0, &kept[n - 1].1, cx, bufs, meta),
+            };
+            if polled.is_ready() {
+                return polled;
+            }
+        }
+        Poll::Pending
+    }
+
+    /// One receive call's worth. Entries whose packets were all taken out stay in place, empty: quinn skips them, and counts
+    /// them as work done, so its limit on the time it spends receiving also holds in a flood of STUN.
+    fn poll_port(
+        &self,
+        socket: SocketIndex,
+        port: &Port,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        match ready!(port.poll_receive(cx, bufs, metas)) {
+            Ok(count) => {
+                for (buf, meta) in bufs.iter_mut().zip(metas).take(count) {
+                    let of = *meta;
+                    let take = |kind: Kind, packet: &[u8]| self.take(socket, kind, packet, &of);
+                    let pass_on = |channel, run: &mut [u8]| self.pass_on(channel, run, &of);
+                    self.paths.sort(socket, buf, meta, take, pass_on);
+                }
+                Poll::Ready(Ok(count))
+            }
+            Err(error) => {
+                // An error here would end quinn's driver, and with it all connections. Others get their turn first.
+                debug!(%error, "receiving failed");
+                self.receive_errors.up();
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
         }
     }
 }
@@ -144,61 +253,67 @@ impl AsyncUdpSocket for SharedSocket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.send(transmit)
+        if VirtualAddr::is_virtual(transmit.destination) {
+            self.send_by_route(transmit)
+        } else {
+            self.main.send(transmit)
+        }
     }
 
-    /// One receive call's worth. Entries whose packets were all taken out stay in place, empty: quinn skips them, and counts
-    /// them as work done, so its limit on the time it spends receiving also holds in a flood of STUN.
     fn poll_recv(
         &self,
         cx: &mut Context<'_>,
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        let (stash, extras) = (&self.paths.stash, &self.paths.extras);
         loop {
-            ready!(self.io.poll_recv_ready(cx))?;
-            match self.receive(bufs, meta) {
-                Ok(count) => {
-                    for (buf, meta) in bufs.iter_mut().zip(meta.iter_mut()).take(count) {
-                        let of = *meta;
-                        meta.len = demux::keep_quic(&mut buf[..of.len], of.stride, |kind, packet| {
-                            self.take(kind, packet, &of);
-                        });
-                    }
-                    return Poll::Ready(Ok(count));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => {
-                    // An error here would end quinn's driver, and with it all connections. Others get their turn first.
-                    debug!(%error, "receiving failed");
-                    self.receive_errors.up();
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
+            let waiting = stash.take(bufs, meta);
+            if waiting > 0 {
+                return Poll::Ready(Ok(waiting));
+            }
+            let changes = extras.changes();
+            if let Poll::Ready(received) = self.poll_ports(cx, bufs, meta) {
+                return Poll::Ready(received);
+            }
+            stash.register(cx.waker());
+            if stash.is_empty() && extras.changes() == changes {
+                return Poll::Pending;
             }
         }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.io.local_addr()
+        self.main.io().local_addr()
     }
 
     fn max_transmit_segments(&self) -> usize {
-        self.state.max_gso_segments()
+        self.main.state().max_gso_segments()
     }
 
     fn max_receive_segments(&self) -> usize {
-        self.state.gro_segments()
+        self.main.state().gro_segments()
     }
 
     fn may_fragment(&self) -> bool {
-        self.state.may_fragment()
+        self.main.state().may_fragment()
+    }
+}
+
+/// Past tokio, whose idea of whether the socket takes packets is for those who wait.
+impl SendNow for SharedSocket {
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.main.send_now(transmit)
+    }
+
+    fn max_segments(&self) -> usize {
+        self.main.state().max_gso_segments()
     }
 }
 
 impl fmt::Debug for SharedSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedSocket").field("io", &self.io).finish_non_exhaustive()
+        f.debug_struct("SharedSocket").field("local", &self.local).finish_non_exhaustive()
     }
 }
 
@@ -215,7 +330,7 @@ impl UdpPoller for WritablePoller {
         let Self { socket, waiting } = &mut *self;
         let wait = waiting.get_or_insert_with(|| {
             let socket = socket.clone();
-            Box::pin(async move { socket.io.writable().await })
+            Box::pin(async move { socket.writable().await })
         });
         let result = ready!(wait.as_mut().poll(cx));
         *waiting = None;
@@ -227,32 +342,6 @@ impl fmt::Debug for WritablePoller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WritablePoller").finish_non_exhaustive()
     }
-}
-
-fn ask_for_buffers(state: &UdpSocketState, socket: &StdSocket) -> Granted {
-    // Refused or cut down, a socket still works, only slower: the line below says so.
-    let _ = state.set_recv_buffer_size(socket.into(), SOCKET_BUFFER);
-    let _ = state.set_send_buffer_size(socket.into(), SOCKET_BUFFER);
-    let granted = Granted {
-        receive: usable(state.recv_buffer_size(socket.into())),
-        send: usable(state.send_buffer_size(socket.into())),
-    };
-    if granted.receive.min(granted.send) < SOCKET_BUFFER {
-        info!(
-            asked = SOCKET_BUFFER,
-            receive = granted.receive,
-            send = granted.send,
-            "the system grants smaller socket buffers than asked for; transfers over long distances would be faster with \
-             net.core.rmem_max and net.core.wmem_max at {SOCKET_BUFFER}"
-        );
-    }
-    granted
-}
-
-/// Linux reports twice what was asked for: the other half is its own bookkeeping (socket(7)).
-fn usable(reported: io::Result<usize>) -> usize {
-    let reported = reported.unwrap_or(0);
-    if cfg!(target_os = "linux") { reported / 2 } else { reported }
 }
 
 #[cfg(test)]

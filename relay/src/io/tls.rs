@@ -9,7 +9,7 @@ use quinn::{
 };
 use thiserror::Error;
 
-use super::transport;
+use super::{congestion::PathEpoch, transport};
 
 /// A newcomer's first packet carries a destination connection id that begins like this, so that the answerer knows which of
 /// its two faces to show before it reads any TLS. Whoever forges it meets the enrolment protocol, and nothing else.
@@ -73,6 +73,20 @@ impl QuicConfigs {
         let mut client = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls.client)?));
         client.transport_config(transport::member());
         Ok(Self { server: Arc::new(server), client, enrol_server })
+    }
+
+    /// For dialling a member whose path changes.
+    pub(crate) fn path_client(&self, epoch: Arc<PathEpoch>) -> ClientConfig {
+        let mut client = self.client.clone();
+        client.transport_config(transport::changing_path(epoch));
+        client
+    }
+
+    /// For accepting one. Its packets that come by a route which is not accepted yet must not move the connection there.
+    pub(crate) fn path_server(&self, epoch: Arc<PathEpoch>) -> Arc<ServerConfig> {
+        let mut server = (*self.server).clone();
+        server.transport_config(transport::changing_path(epoch)).migration(false);
+        Arc::new(server)
     }
 }
 

@@ -3,7 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use nearmesh_common::wire::relay::ChannelId;
 use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+
+use super::congestion::{FreshOnChange, PathEpoch};
 
 /// A member that is silent for so long is gone. The first keep-alive into the silence starts this anew (RFC 9000, section
 /// 10.1), so a dead peer is noticed after [`KEEP_ALIVE`] more at worst: 4.8 s, within the 5 s that this net promises. Three
@@ -25,6 +28,17 @@ pub const INITIAL_MTU: u16 = 1200;
 /// Bytes of UDP payload that are tried: an Ethernet frame's 1500 less IPv6 and UDP.
 pub const MAX_MTU: u16 = 1452;
 
+/// A peer whose path changes is gone after so long a silence: long enough to find another path, and for a peer that has none for a
+/// while. That a path is dead is noticed much earlier, by whoever looks after paths.
+pub const PATH_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+/// A connection over changing paths that has nothing to say says so this often: two of three may be lost.
+pub const PATH_KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Bytes of UDP payload that are tried on changing paths: with a channel's id before it, a packet is not larger than others.
+pub const PATH_MAX_MTU: u16 = MAX_MTU - ChannelId::LENGTH as u16;
+/// The round trip that such a connection begins with: QUIC's own 333 ms (RFC 9002, section 6.2.2) would let a handshake whose first
+/// packet is lost wait for a second; a path that was probed before answers sooner (guess).
+pub const PATH_INITIAL_RTT: Duration = Duration::from_millis(100);
+
 /// Silence after which an enrolment is over (guess: the authority may have to write to a slow disk).
 pub const ENROL_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams of an enrolment: one question, one answer.
@@ -34,18 +48,33 @@ pub const ENROL_WINDOW: u32 = 64 << 10;
 
 /// For connections between members.
 pub(crate) fn member() -> Arc<TransportConfig> {
-    let mut config = common(IDLE_TIMEOUT, MAX_STREAMS);
+    let mut config = common(IDLE_TIMEOUT, MAX_STREAMS, MAX_MTU);
+    config.keep_alive_interval(Some(KEEP_ALIVE));
+    for_transfers(&mut config);
+    Arc::new(config)
+}
+
+/// For a connection between members whose path changes beneath it, as `epoch` tells.
+pub(crate) fn changing_path(epoch: Arc<PathEpoch>) -> Arc<TransportConfig> {
+    let mut config = common(PATH_IDLE_TIMEOUT, MAX_STREAMS, PATH_MAX_MTU);
     config
-        .keep_alive_interval(Some(KEEP_ALIVE))
+        .keep_alive_interval(Some(PATH_KEEP_ALIVE))
+        .initial_rtt(PATH_INITIAL_RTT)
+        .congestion_controller_factory(Arc::new(FreshOnChange::new(epoch)));
+    for_transfers(&mut config);
+    Arc::new(config)
+}
+
+fn for_transfers(config: &mut TransportConfig) {
+    config
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
         .send_window(SEND_WINDOW);
-    Arc::new(config)
 }
 
 /// For connections of newcomers, on both sides.
 pub(crate) fn enrol() -> Arc<TransportConfig> {
-    let mut config = common(ENROL_IDLE_TIMEOUT, ENROL_STREAMS);
+    let mut config = common(ENROL_IDLE_TIMEOUT, ENROL_STREAMS, MAX_MTU);
     config
         .stream_receive_window(VarInt::from_u32(ENROL_WINDOW))
         .receive_window(VarInt::from_u32(ENROL_WINDOW))
@@ -53,9 +82,9 @@ pub(crate) fn enrol() -> Arc<TransportConfig> {
     Arc::new(config)
 }
 
-fn common(idle: Duration, streams: u32) -> TransportConfig {
+fn common(idle: Duration, streams: u32, max_mtu: u16) -> TransportConfig {
     let mut discovery = MtuDiscoveryConfig::default();
-    discovery.upper_bound(MAX_MTU);
+    discovery.upper_bound(max_mtu);
     let idle = IdleTimeout::try_from(idle).expect("seconds fit into 62 bits of milliseconds");
     let mut config = TransportConfig::default();
     config

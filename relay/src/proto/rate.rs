@@ -40,7 +40,7 @@ pub struct SourceLimits {
 
 /// A token bucket, kept as the moment at which it will be full again.
 #[derive(Clone, Copy, Debug, Default)]
-struct Bucket {
+pub(crate) struct Bucket {
     full_at: Option<Instant>,
 }
 
@@ -72,7 +72,8 @@ impl SourceLimits {
 }
 
 impl Bucket {
-    fn take(&mut self, limit: Limit, now: Instant) -> bool {
+    /// Takes a token, if there is one. A bucket must always be asked with the same limit.
+    pub(crate) fn take(&mut self, limit: Limit, now: Instant) -> bool {
         let token = Duration::from_secs(1) / limit.per_second;
         let full_at = self.full_at.map_or(now, |at| at.max(now));
         let there_is_one = full_at.duration_since(now) <= token * limit.burst.saturating_sub(1);

@@ -4,14 +4,19 @@
 //! own. Attributes that a server has to understand and this one does not are named in an error 420. There is no
 //! authentication: the answer tells nothing but what the asker sees anyway.
 //!
-//! Invariant: it is of no use as an amplifier. Only well-formed requests are answered, at most once each, within a rate
-//! for each source and one for all, with at most [`MAX_AMPLIFICATION`] times their bytes.
+//! A request with RESPONSE-PORT (RFC 5780, section 7.5) is answered to that port of the asker's address: that is how a node
+//! learns, from a second socket, for how long its NAT remembers a silent first one.
+//!
+//! Invariants: it is of no use as an amplifier. Only well-formed requests are answered, at most once each, within a rate
+//! for each source and one for all, with at most [`MAX_AMPLIFICATION`] times their bytes. No answer goes to another IP address
+//! than the one that asked, nor to a port below [`LOWEST_RESPONSE_PORT`] on request.
 
 use std::net::SocketAddr;
 
 use nearmesh_common::Now;
 use stun_rs::{
     ErrorCode, MessageClass, StunAttribute, StunMessage, StunMessageBuilder,
+    attributes::discovery::ResponsePort,
     attributes::stun::{
         ErrorCode as ErrorCodeAttribute, Fingerprint, Software, UnknownAttributes, XorMappedAddress,
     },
@@ -31,6 +36,9 @@ pub const SOURCE_LIMIT: Limit = Limit { per_second: 100, burst: 400 };
 pub const TOTAL_LIMIT: Limit = Limit { per_second: 10_000, burst: 5_000 };
 /// Buckets for sources, 16 bytes each (guess: twice the sources that one supernode sees in a burst).
 pub const SOURCE_SLOTS: usize = 4096;
+
+/// The lowest port that an answer may be asked for at: system services have those below (RFC 6335, section 6).
+pub const LOWEST_RESPONSE_PORT: u16 = 1024;
 
 const SOFTWARE: &str = "nearmesh";
 const UNKNOWN_ATTRIBUTE: u16 = 420;
@@ -55,6 +63,8 @@ pub enum Reason {
     NotARequest,
     /// A request for something else than binding.
     OtherMethod,
+    /// It wants the answer at a port that is not for it to choose.
+    ResponsePort,
     /// This source asked too often.
     SourceLimit,
     /// Everybody together asked too often.
@@ -76,6 +86,8 @@ pub struct StunCounters {
     pub not_a_request: u64,
     /// [`Reason::OtherMethod`].
     pub other_method: u64,
+    /// [`Reason::ResponsePort`].
+    pub response_port: u64,
     /// [`Reason::SourceLimit`].
     pub source_limit: u64,
     /// [`Reason::TotalLimit`].
@@ -103,7 +115,7 @@ impl Responder {
     /// Decides about a packet that came from `from`.
     pub fn handle(&mut self, packet: &[u8], from: SocketAddr, now: Now) -> Decision {
         match self.answer(packet, from, now) {
-            Ok(bytes) => Decision::Answer(bytes, from),
+            Ok((bytes, to)) => Decision::Answer(bytes, to),
             Err(reason) => {
                 self.count(reason);
                 Decision::Ignore(reason)
@@ -116,7 +128,7 @@ impl Responder {
         self.counters
     }
 
-    fn answer(&mut self, packet: &[u8], from: SocketAddr, now: Now) -> Result<Vec<u8>, Reason> {
+    fn answer(&mut self, packet: &[u8], from: SocketAddr, now: Now) -> Result<(Vec<u8>, SocketAddr), Reason> {
         self.limits.take(from, now.instant)?;
         let request = stun_message::decode(packet)?;
         if request.class() != MessageClass::Request {
@@ -126,14 +138,15 @@ impl Responder {
             return Err(Reason::OtherMethod);
         }
         let unknown = not_understood(&request);
-        let (answer, counter) = if unknown.is_empty() {
-            (self.success(&request, from), &mut self.counters.answered)
+        let (answer, to, counter) = if unknown.is_empty() {
+            let to = wanted_at(&request, from)?;
+            (self.success(&request, from), to, &mut self.counters.answered)
         } else {
-            (error_420(&request, unknown), &mut self.counters.not_understood)
+            (error_420(&request, unknown), from, &mut self.counters.not_understood)
         };
         let bytes = stun_message::encode(&answer).ok_or(Reason::Malformed)?;
         *counter += 1;
-        Ok(bytes)
+        Ok((bytes, to))
     }
 
     fn success(&self, request: &StunMessage, from: SocketAddr) -> StunMessage {
@@ -152,6 +165,7 @@ impl Responder {
             Reason::Fingerprint => &mut counters.fingerprint,
             Reason::NotARequest => &mut counters.not_a_request,
             Reason::OtherMethod => &mut counters.other_method,
+            Reason::ResponsePort => &mut counters.response_port,
             Reason::SourceLimit => &mut counters.source_limit,
             Reason::TotalLimit => &mut counters.total_limit,
         };
@@ -159,11 +173,26 @@ impl Responder {
     }
 }
 
+/// Where the answer goes.
+fn wanted_at(request: &StunMessage, from: SocketAddr) -> Result<SocketAddr, Reason> {
+    let Some(wanted) = request.get::<ResponsePort>() else { return Ok(from) };
+    let port = wanted.as_response_port().map_err(|_| Reason::Malformed)?.as_u16();
+    if port < LOWEST_RESPONSE_PORT {
+        return Err(Reason::ResponsePort);
+    }
+    Ok(SocketAddr::new(from.ip(), port))
+}
+
 fn not_understood(request: &StunMessage) -> UnknownAttributes {
     let mut unknown = UnknownAttributes::default();
     for attribute in request.attributes() {
         let kind = attribute.attribute_type();
-        if matches!(attribute, StunAttribute::Unknown(_)) && kind.is_comprehension_required() {
+        // Known to the decoder, not to us: there is no second address to answer from, and nothing is padded.
+        let foreign = matches!(
+            attribute,
+            StunAttribute::Unknown(_) | StunAttribute::ChangeRequest(_) | StunAttribute::Padding(_)
+        );
+        if foreign && kind.is_comprehension_required() {
             unknown.add(kind.as_u16());
         }
     }

@@ -18,6 +18,7 @@ use nearmesh_common::Now;
 use rand::{Rng, rngs::StdRng};
 use stun_rs::{
     MessageClass, StunMessageBuilder, TransactionId,
+    attributes::discovery::ResponsePort,
     attributes::stun::{Fingerprint, XorMappedAddress},
     methods::BINDING,
 };
@@ -73,6 +74,7 @@ pub struct Measured {
 #[derive(Debug)]
 pub struct StunProbe {
     to: SocketAddr,
+    response_port: Option<u16>,
     answers_wanted: u32,
     rng: StdRng,
     requests: u32,
@@ -89,8 +91,18 @@ pub struct StunProbe {
 impl StunProbe {
     /// Begins to probe `to` until `rounds` answers came. Transaction ids come from `rng`.
     pub fn new(to: SocketAddr, rounds: u32, rng: StdRng, now: Now) -> Self {
+        Self::begin((to, None), rounds, rng, now)
+    }
+
+    /// The same with one answer, which is to go to another port of ours: to the one that is `port` from outside.
+    pub fn answered_at(port: u16, to: SocketAddr, rng: StdRng, now: Now) -> Self {
+        Self::begin((to, Some(port)), 1, rng, now)
+    }
+
+    fn begin((to, response_port): (SocketAddr, Option<u16>), rounds: u32, rng: StdRng, now: Now) -> Self {
         let mut probe = Self {
             to,
+            response_port,
             answers_wanted: rounds,
             rng,
             requests: 0,
@@ -186,11 +198,13 @@ impl StunProbe {
         }
         let mut id = [0; 12];
         self.rng.fill_bytes(&mut id);
-        let request = StunMessageBuilder::new(BINDING, MessageClass::Request)
-            .with_transaction_id(TransactionId::from(id))
-            .with_attribute(Fingerprint::default())
-            .build();
-        let packet = stun_message::encode(&request).expect("28 bytes are not too long");
+        let mut request = StunMessageBuilder::new(BINDING, MessageClass::Request)
+            .with_transaction_id(TransactionId::from(id));
+        if let Some(port) = self.response_port {
+            request = request.with_attribute(ResponsePort::from(port));
+        }
+        let request = request.with_attribute(Fingerprint::default()).build();
+        let packet = stun_message::encode(&request).expect("36 bytes are not too long");
         self.requests += 1;
         self.waiting.insert(id, now);
         self.last_sent = now;

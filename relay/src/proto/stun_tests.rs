@@ -164,3 +164,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_answer_goes_to_another_port_of_the_asker_on_request_and_to_no_other_host() {
+    let asked = bytes(request().with_attribute(ResponsePort::from(40_000)));
+    match Responder::new(1).handle(&asked, alice(), start()) {
+        Decision::Answer(answer, to) => {
+            assert_eq!(to, SocketAddr::new(alice().ip(), 40_000));
+            assert_eq!(mapped(&stun_message::decode(&answer).expect("well-formed")), alice());
+        }
+        Decision::Ignore(reason) => panic!("ignored: {reason:?}"),
+    }
+}
+
+#[test]
+fn nobody_has_an_answer_sent_to_a_system_port() {
+    for port in [0, 53, 1023] {
+        assert_eq!(ignored(&bytes(request().with_attribute(ResponsePort::from(port)))), Reason::ResponsePort);
+    }
+}
+
+#[test]
+fn a_request_to_answer_from_elsewhere_is_not_understood() {
+    let change = stun_rs::attributes::discovery::ChangeRequest::new(None);
+    let answer = answer(&bytes(request().with_attribute(change)), alice());
+    assert_eq!(answer.class(), MessageClass::ErrorResponse);
+}

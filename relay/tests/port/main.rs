@@ -2,6 +2,8 @@
 // The lists are there for `proto`.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod dialled_back;
 mod net;
 mod one_port;
+mod reserving;
 mod who_comes_in;

@@ -1,7 +1,10 @@
 //! Walking through postings, and through what several have in common.
 
+use smallvec::SmallVec;
+
 use super::{
     arena::Arena,
+    merge,
     postings::{Block, Postings, lower_bound, number},
 };
 
@@ -71,7 +74,7 @@ fn enter<'a>(
 }
 
 /// How many blocks end before `least`: those whose successor begins at or before it. Galloping.
-fn passed_blocks(blocks: &[Block], least: u32) -> usize {
+pub(super) fn passed_blocks(blocks: &[Block], least: u32) -> usize {
     if blocks.get(1).is_none_or(|next| next.base > least) {
         return 0;
     }
@@ -86,10 +89,27 @@ fn passed_blocks(blocks: &[Block], least: u32) -> usize {
 /// Visits what all have in common, ascending, until `visit` says stop or `steps` are used up; returns what is
 /// left of them. The first should be the shortest.
 pub(super) fn intersect(
-    cursors: &mut [Cursor<'_>],
-    mut steps: usize,
+    lists: &[&Postings],
+    arena: &Arena,
+    steps: usize,
     mut visit: impl FnMut(u32) -> bool,
 ) -> usize {
+    if let [Postings::Many(shorter), Postings::Many(longer), rest @ ..] = lists
+        && merge::is_worth_it(shorter, longer)
+    {
+        let mut rest = cursors(rest, arena);
+        return merge::merge(shorter, longer, arena, steps, |record| {
+            !rest.iter_mut().all(|other| other.seek(record) == Some(record)) || visit(record)
+        });
+    }
+    seek_common(&mut cursors(lists, arena), steps, visit)
+}
+
+fn cursors<'a>(lists: &[&'a Postings], arena: &'a Arena) -> SmallVec<[Cursor<'a>; 4]> {
+    lists.iter().map(|list| Cursor::new(list, arena)).collect()
+}
+
+fn seek_common(cursors: &mut [Cursor<'_>], mut steps: usize, mut visit: impl FnMut(u32) -> bool) -> usize {
     let Some((first, others)) = cursors.split_first_mut() else { return steps };
     let mut least = 0;
     'candidates: while let Some(record) = first.seek(least) {
@@ -131,7 +151,7 @@ mod tests {
 
     fn all(postings: &Postings, arena: &Arena) -> Vec<u32> {
         let mut found = Vec::new();
-        intersect(&mut [Cursor::new(postings, arena)], usize::MAX, |record| {
+        intersect(&[postings], arena, usize::MAX, |record| {
             found.push(record);
             true
         });
@@ -178,9 +198,8 @@ mod tests {
                 postings_of(right.iter().copied(), &mut arena),
                 postings_of((0..200_000).filter(|record| record % multiple == 0), &mut arena),
             ];
-            let mut cursors: Vec<_> = sets.iter().map(|set| Cursor::new(set, &arena)).collect();
             let mut found = Vec::new();
-            intersect(&mut cursors, usize::MAX, |record| { found.push(record); true });
+            intersect(&sets.each_ref(), &arena, usize::MAX, |record| { found.push(record); true });
             let expected: Vec<u32> =
                 left.intersection(&right).copied().filter(|record| record % multiple == 0).collect();
             prop_assert_eq!(found, expected);

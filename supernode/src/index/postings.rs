@@ -10,7 +10,9 @@ use super::arena::{Arena, MAX_SLOT_BYTES, Slot};
 /// bytes each).
 const MAX_FEW: usize = MAX_SLOT_BYTES / 4;
 /// Most in a block: moving half of its 2 KiB takes as long as finding it.
-const MAX_BLOCK: usize = 1024;
+pub(super) const MAX_BLOCK: usize = 1024;
+/// What a block's numbers are out of: as many as 2 bytes can tell apart.
+pub(super) const RANGE: u32 = 1 << 16;
 
 /// The records that hold a word.
 #[derive(Clone, Debug, Default)]
@@ -114,9 +116,9 @@ impl Blocks {
             Some(last) if last.base <= record => self.list.len(),
             _ => self.list.partition_point(|block| block.base <= record),
         };
-        let covering = after.checked_sub(1).filter(|at| self.list[*at].base >> 16 == record >> 16);
+        let covering = after.checked_sub(1).filter(|at| self.list[*at].base / RANGE == record / RANGE);
         let Some(at) = covering else {
-            return self.begin(after, record & !0xffff, record, arena);
+            return self.begin(after, record / RANGE * RANGE, record, arena);
         };
         let block = &mut self.list[at];
         let offset = record - block.base;
@@ -162,6 +164,13 @@ impl Blocks {
             block.run.free::<2>(arena);
             self.list.remove(at);
         }
+    }
+}
+
+impl Block {
+    /// Its last number.
+    pub fn last(&self, arena: &Arena) -> u32 {
+        self.base + self.run.get::<2>(usize::from(self.run.len) - 1, arena)
     }
 }
 

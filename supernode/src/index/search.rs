@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use super::{
     MAX_SOURCES, Match, Terms,
-    cursor::{Cursor, intersect},
+    cursor::intersect,
     postings::Postings,
     records::Record,
     store::Store,
@@ -126,10 +126,8 @@ impl<'a> Pool<'a> {
         let mut lists: SmallVec<[&Postings; 4]> = whole.iter().copied().chain(last).collect();
         lists.sort_by_key(|postings| postings.len());
         let arena = &self.store.arena;
-        let mut cursors: SmallVec<[Cursor<'_>; 4]> =
-            lists.iter().map(|list| Cursor::new(list, arena)).collect();
         let mut batch: SmallVec<[u32; BATCH]> = SmallVec::new();
-        self.steps = intersect(&mut cursors, self.steps, |record| {
+        self.steps = intersect(&lists, arena, self.steps, |record| {
             batch.push(record);
             if batch.len() == BATCH {
                 self.offer(&batch, reads);

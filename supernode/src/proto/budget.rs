@@ -24,9 +24,19 @@ pub(super) enum Charge {
     Summary,
     /// A request for the list of supernodes.
     List,
+    /// What a child says to another node.
+    Signal,
+    /// What another supernode's children say to ours.
+    Carry,
+    /// What a child is told by other nodes.
+    Delivery,
+    /// A node's request for a packet to itself.
+    DialBack,
+    /// The same, passed on by the supernode that was asked.
+    PassedDialBack,
 }
 
-const KINDS: usize = 8;
+const KINDS: usize = 13;
 
 impl Charge {
     /// Each second, and at once.
@@ -48,6 +58,17 @@ impl Charge {
             Self::Summary => (1, 4),
             // Guess: a node asks when it starts and every ten minutes.
             Self::List => (1, 10),
+            // Guess: sixteen sessions that begin at once, each with an offer, three repetitions and as many changes; then
+            // one that begins in each second. At 1 kB each: 20 kB/s.
+            Self::Signal => (20, 200),
+            // Guess: 300 children of which each speaks to one of ours in two seconds.
+            Self::Carry => (150, 1000),
+            // Guess: several times what a child says itself, as many others may call it; its outbox holds ten times as much.
+            Self::Delivery => (60, 400),
+            // A round of tests asks six times, and comes again when the network changes.
+            Self::DialBack => (1, 24),
+            // Guess: a supernode's 500 children in ten minutes, and a few that start together.
+            Self::PassedDialBack => (5, 60),
         }
     }
 }

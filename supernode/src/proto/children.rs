@@ -68,6 +68,11 @@ impl Children {
         self.attached.keys().copied()
     }
 
+    /// What each of them said last.
+    pub(super) fn presences(&self) -> impl Iterator<Item = &Presence> {
+        self.attached.values().map(|presence| &presence.content)
+    }
+
     /// A node asks to be a child. `room_elsewhere` says whether it has anywhere to go instead, `listed` what the
     /// directory saw of it last.
     pub(super) fn on_attach(

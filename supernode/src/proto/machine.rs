@@ -24,6 +24,7 @@ use super::{
     CloseReason, Input, Output, Peer,
     answers::Answers,
     children::Children,
+    dial_back,
     directory::Directory,
     lookup::Lookups,
     membership::{Event, Membership},
@@ -115,6 +116,9 @@ impl Supernode {
                 self.membership.handle_candidates(candidates, &mut self.world);
             }
             Input::CrlAdopted(crl) => self.handle_crl(crl),
+            Input::DialBackSent { asker, token, port } => {
+                dial_back::on_sent(asker, token, port, &mut self.world);
+            }
             Input::StepDown => self.handle_step_down(),
             Input::Timeout => self.handle_timeout(),
         }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -23,6 +24,9 @@ use super::{Config, Input, Output, Peer, Supernode};
 
 /// One way between any two.
 pub(super) const LATENCY: Duration = Duration::from_millis(10);
+
+/// Every dial-back comes from this port.
+pub(super) const FRESH_PORT: u16 = 40_404;
 
 /// A moment from which virtual time runs on; nothing depends on which.
 #[allow(clippy::disallowed_methods)]
@@ -131,6 +135,10 @@ pub(super) struct Net {
     /// What was sent, in order.
     pub(super) sent: Vec<(NodeId, NodeId, LinkMessage)>,
     pub(super) crls_offered: usize,
+    /// Packets to see who is reached: who sent one, where to, with which token.
+    pub(super) dialled_back: Vec<(NodeId, SocketAddr, [u8; 16])>,
+    /// Where nodes are seen, if it matters.
+    places: BTreeMap<NodeId, SocketAddr>,
     /// What each child heard.
     heard: BTreeMap<NodeId, Vec<ToChild>>,
     links: BTreeSet<(NodeId, NodeId)>,
@@ -148,6 +156,8 @@ impl Net {
             supernodes: BTreeMap::new(),
             sent: Vec::new(),
             crls_offered: 0,
+            dialled_back: Vec::new(),
+            places: BTreeMap::new(),
             heard: BTreeMap::new(),
             links: BTreeSet::new(),
             events: BTreeMap::new(),
@@ -206,6 +216,11 @@ impl Net {
         self.unlink(one, other);
         self.hand(one, Input::LinkDown { node: other });
         self.hand(other, Input::LinkDown { node: one });
+    }
+
+    /// From now on links of `name` come from there.
+    pub(super) fn place(&mut self, name: &str, address: &str) {
+        self.places.insert(node(name), address.parse().unwrap());
     }
 
     /// The next message that `which` picks gets lost.
@@ -367,7 +382,8 @@ impl Net {
     }
 
     fn link_up(&mut self, at: NodeId, peer: NodeId) {
-        let peer = Peer { node: peer, user: user("someone"), observed: ([127, 0, 0, 1], 9).into() };
+        let observed = self.places.get(&peer).copied().unwrap_or(([127, 0, 0, 1], 9).into());
+        let peer = Peer { node: peer, user: user("someone"), observed };
         self.hand(at, Input::LinkUp { peer });
     }
 
@@ -401,6 +417,12 @@ impl Net {
                 self.hand(node, Input::LinkDown { node: at });
             }
             Output::OfferedCrl(_) => self.crls_offered += 1,
+            Output::SendDialBack { to, token, asker } => {
+                self.dialled_back.push((at, to, token));
+                if let Some(asker) = asker {
+                    self.hand(at, Input::DialBackSent { asker, token, port: Some(FRESH_PORT) });
+                }
+            }
             Output::Send { to, message } => self.send(at, to, message),
         }
     }

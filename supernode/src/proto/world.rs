@@ -1,6 +1,6 @@
 //! What every sub-protocol may use of the outside: keys, the moment, chance, open links, and what is to be done.
 
-use std::{collections::VecDeque, fmt, sync::Arc};
+use std::{collections::VecDeque, fmt, net::SocketAddr, sync::Arc};
 
 use nearmesh_common::{
     NodeId, Now,
@@ -81,6 +81,10 @@ impl World {
 
     pub(super) fn dial(&mut self, address: NodeAddress) {
         self.outputs.push_back(Output::Dial(address));
+    }
+
+    pub(super) fn send_dial_back(&mut self, to: SocketAddr, token: [u8; 16], asker: Option<NodeId>) {
+        self.outputs.push_back(Output::SendDialBack { to, token, asker });
     }
 
     pub(super) fn offer_crl(&mut self, crl: Box<[u8]>) {

@@ -1,6 +1,6 @@
 //! Between machines and network: inputs go in, outputs come out and become events.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use nearmesh::proto as client;
 use nearmesh_common::{
@@ -130,7 +130,12 @@ impl Sim {
                     self.send(end, (*number, Role::Supernode), &LinkMessage::ToHome(message));
                 }
             }
-            client::Output::Probe(address) => self.probe(process, &address),
+            client::Output::Probe(address) => self.probe(process, &address, |node, answer| {
+                client::Input::Probed { node, rtt: answer.map(|(_, rtt)| rtt) }
+            }),
+            client::Output::ProbeRelay(address) => {
+                self.probe(process, &address, |node, answer| client::Input::RelayProbed { node, answer })
+            }
             client::Output::ReadJournal { after, limit } => {
                 let (upto, changes) = self.processes[process].library.changes(after, limit);
                 self.tell_client(process, client::Input::Changes { after, upto, changes });
@@ -153,7 +158,8 @@ impl Sim {
             }
             supernode::Output::Dial(address) => self.dial(end, &address),
             supernode::Output::Close { node, .. } => self.close(end, node),
-            supernode::Output::OfferedCrl(_) => {}
+            // Nobody asks for one here: all nodes reach each other.
+            supernode::Output::SendDialBack { .. } | supernode::Output::OfferedCrl(_) => {}
         }
     }
 
@@ -221,21 +227,27 @@ impl Sim {
         self.schedule.at(at, Event::Down { link, end: other });
     }
 
-    fn probe(&mut self, process: ProcessId, address: &NodeAddress) {
+    /// Measures the way to a node; `tell` says whom the answer is for.
+    fn probe(
+        &mut self,
+        process: ProcessId,
+        address: &NodeAddress,
+        tell: impl FnOnce(NodeId, Option<(SocketAddr, Duration)>) -> client::Input,
+    ) {
         let node = address.node;
         let number = self.numbers.get(&node).copied();
         let alive = number
             .filter(|number| self.processes[*number].running.is_some() && !self.separated(process, *number));
-        let (rtt, takes) = match alive {
+        let (answer, takes) = match alive {
             Some(number) => {
-                let (rtt, takes) =
-                    self.network.measure(self.processes[process].place, self.processes[number].place);
-                (Some(rtt), takes)
+                let there = self.processes[number].place;
+                let (rtt, takes) = self.network.measure(self.processes[process].place, there);
+                (Some((there.address, rtt)), takes)
             }
             None => (None, PROBE_TIMEOUT),
         };
         let life = self.processes[process].lives;
-        self.schedule.at(self.now() + takes, Event::Probed { process, life, node, rtt });
+        self.schedule.at(self.now() + takes, Event::Probed { process, life, measured: tell(node, answer) });
     }
 
     fn tell_link_up(&mut self, end: End, peer: End) {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nearmesh::proto::{Candidate, Client, Config};
+use nearmesh::proto::{Candidate, Client, Config, Reached};
 use nearmesh_common::{NodeId, Now, UserName, signed::Keyring, wire::NodeAddress};
 use nearmesh_supernode::proto::{self as supernode, Supernode};
 
@@ -47,7 +47,7 @@ impl Process {
         let seed = seed ^ own;
         let addresses = vec![self.place.address];
         let config = Config {
-            addresses: addresses.clone(),
+            reached: Reached { addresses: addresses.clone(), ..Reached::default() },
             journal: self.library.mark(),
             serving: self.capacity.is_some(),
         };

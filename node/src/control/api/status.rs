@@ -30,6 +30,8 @@ pub struct Status {
     pub supernodes: u32,
     /// What it shares.
     pub shared: SharedTotal,
+    /// What it forwards for others.
+    pub relaying: Relaying,
     /// Milliseconds since it came up.
     pub uptime_ms: u64,
     /// Of the program.
@@ -66,6 +68,19 @@ pub struct SharedTotal {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+/// What is forwarded for pairs of nodes that cannot reach each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relaying {
+    /// Pairs, now.
+    pub sessions: u64,
+    /// Bytes forwarded since it came up.
+    pub bytes: u64,
+    /// Packets forwarded since it came up.
+    pub packets: u64,
+    /// Reservations that it did not give since it came up.
+    pub refused: u64,
 }
 
 /// A supernode that the node knows.

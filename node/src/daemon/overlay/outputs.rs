@@ -1,12 +1,16 @@
 //! Carrying out what the machines decided.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use nearmesh_common::wire::{LinkMessage, NodeAddress, file::JournalMark, home::RequestId};
+use nearmesh_common::{
+    NodeId,
+    wire::{LinkMessage, NodeAddress, file::JournalMark, home::RequestId},
+};
+use nearmesh_relay::proto::nat::Token;
 use nearmesh_supernode::proto::{self as supernode, CloseReason, Supernode};
 use tracing::{info, warn};
 
-use super::OverlayTask;
+use super::{Command, OverlayTask};
 use crate::{
     daemon::{clock::now, connections::CloseCode, host_cache},
     proto::{self as client, Candidate, Event},
@@ -44,6 +48,7 @@ impl OverlayTask {
                 self.node.links.send(to, LinkMessage::ToHome(message));
             }
             client::Output::Probe(peer) => self.probe(peer),
+            client::Output::ProbeRelay(relay) => self.probe_relay(relay),
             client::Output::ReadJournal { after, limit } => {
                 self.read_journal(after, limit);
             }
@@ -85,21 +90,42 @@ impl OverlayTask {
         });
     }
 
+    fn probe_relay(&self, relay: NodeAddress) {
+        let (node, feedback) = (Arc::clone(&self.node), self.feedback.clone());
+        tokio::spawn(async move {
+            let answer = node.nearest(&relay.addresses).await;
+            let _ = feedback.send(client::Input::RelayProbed { node: relay.node, answer }).await;
+        });
+    }
+
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Home(_) | Event::Standby(_) | Event::Registered(_) => {
                 if let Event::Home(Some(home)) = &event {
                     info!(home = %home.address.node.short(), "attached");
-                    self.node.learn_addresses(home.address.clone());
                 }
                 self.publish();
             }
+            Event::Relays(relays) => {
+                self.node.relays.send_replace(relays);
+            }
             Event::HostCache(candidates) => self.save_host_cache(candidates),
+            Event::Signal { home, signal } => self.node.on_signal(home, *signal),
             Event::Hits { id, .. } => self.deliver(id, event, false),
             Event::SearchDone { id, .. } | Event::Found { id, .. } | Event::Failed { id, .. } => {
                 self.deliver(id, event, true);
             }
         }
+    }
+
+    fn send_dial_back(&self, to: SocketAddr, token: [u8; 16], asker: Option<NodeId>) {
+        let node = Arc::clone(&self.node);
+        tokio::spawn(async move {
+            let port = node.endpoint.dial_back(to, Token(token)).await;
+            if let Some(asker) = asker {
+                let _ = node.commands.send(Command::DialBackSent { asker, token, port }).await;
+            }
+        });
     }
 
     fn save_host_cache(&self, candidates: Vec<Candidate>) {
@@ -148,6 +174,7 @@ impl OverlayTask {
                     self.close_link(node, code);
                 }
             }
+            supernode::Output::SendDialBack { to, token, asker } => self.send_dial_back(to, token, asker),
             supernode::Output::OfferedCrl(der) => self.consider_crl(&der),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use nearmesh_common::wire::{
     home::{Decline, RequestId},
     query::SearchSummary,
+    signal::{End, SessionId, Signal, SignalBody},
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -22,7 +23,7 @@ fn nonsense(scene: &Scene, rng: &mut ChaCha8Rng) -> Input {
     let request = RequestId(rng.random_range(0..9));
     let records = (1..=rng.random_range(1..=SUPERNODES)).map(|number| scene.record(number)).collect();
     let said = |message| Input::Received { from, message };
-    match rng.random_range(0..20) {
+    match rng.random_range(0..24) {
         0 => Input::LinkUp { node },
         1 | 2 => Input::LinkDown { node },
         3 => Input::DialFailed { node },
@@ -41,8 +42,18 @@ fn nonsense(scene: &Scene, rng: &mut ChaCha8Rng) -> Input {
         16 => said(ToChild::SearchDone { id: request, summary: SearchSummary::default() }),
         17 => said(ToChild::Found { id: request, nodes: Vec::new() }),
         18 => said(ToChild::Supernodes(records)),
+        19 => said(ToChild::Signal { home: node, signal: signal(&mut *rng) }),
+        21 => said(ToChild::Relays((0..20).map(|_| address(rng.random_range(0..200))).collect())),
+        22 => Input::RelayProbed { node, answer: Some((address(number).addresses[0], ms(1))) },
+        20 => Input::Signal { home: node, signal: signal(&mut *rng) },
         _ => said(ToChild::Declined { id: request, reason: Decline::TooMany }),
     }
+}
+
+fn signal(rng: &mut ChaCha8Rng) -> Box<Signal> {
+    let mut someone = || id(rng.random_range(0..=SUPERNODES));
+    let (from, to) = (someone(), someone());
+    Box::new(Signal { from, to, session: SessionId([0; 16]), body: SignalBody::End(End::NotHere) })
 }
 
 /// The links that alice asked for and did not close.

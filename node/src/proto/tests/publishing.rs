@@ -1,8 +1,12 @@
 //! Registering files, and saying where alice is.
 
-use nearmesh_common::presence::{Presence, REFRESH};
+use nearmesh_common::{
+    nat::Reach,
+    presence::{Presence, REFRESH},
+};
 
 use super::*;
+use crate::proto::Reached;
 
 const EPOCH: u64 = 9;
 
@@ -97,11 +101,23 @@ fn a_home_that_always_falls_back_is_not_flooded() {
 #[test]
 fn sequences_rise_even_when_the_clock_goes_back() {
     let mut scene = Scene::at_home(&[10, 20]);
-    scene.handle(Input::Addresses(address(0).addresses));
+    scene.handle(Input::Reached(Reached { addresses: address(0).addresses, ..Reached::default() }));
     scene.now.wall = UnixMillis(WALL.0 - 3_600_000);
-    scene.handle(Input::Addresses(Vec::new()));
+    scene.handle(Input::Reached(Reached::default()));
     let sequences: Vec<_> = presences(&scene).iter().map(|presence| presence.sequence).collect();
     assert!(sequences.len() == 3 && sequences.is_sorted_by(|a, b| a < b), "{sequences:?}");
+}
+
+#[test]
+fn a_node_that_learns_how_it_is_reached_says_so_once() {
+    let mut scene = Scene::at_home(&[10, 20]);
+    let reached = Reached { addresses: address(0).addresses, reach: Reach::Reachable, relays: true };
+    scene.handle(Input::Reached(reached.clone()));
+    scene.handle(Input::Reached(reached));
+    let said = presences(&scene);
+    assert_eq!(said.len(), 2, "one when it attached, one when it knew more");
+    let last = said.last().unwrap();
+    assert!(last.reach.is_reachable() && last.relays && last.addresses == address(0).addresses);
 }
 
 #[test]

@@ -160,6 +160,34 @@ fn too_many_questions_at_once_are_declined() {
 }
 
 #[test]
+fn a_home_that_was_asked_too_much_is_asked_again_a_little_later() {
+    let mut scene = Scene::at_home(&[10]);
+    ask(&mut scene, fractals());
+    for again in 2..=4 {
+        scene.receive(1, ToChild::Declined { id: FIRST, reason: Decline::TooMany });
+        assert_eq!(searches(&scene, 1), again - 1, "not at once");
+        scene.advance(ms(500));
+        assert_eq!(searches(&scene, 1), again);
+    }
+    scene.receive(1, ToChild::SearchDone { id: FIRST, summary: SearchSummary::default() });
+    let done = Event::SearchDone { id: FIRST, summary: SearchSummary::default() };
+    assert_eq!(scene.events.last(), Some(&done));
+}
+
+#[test]
+fn a_home_that_never_has_time_is_not_asked_for_ever() {
+    let mut scene = Scene::at_home(&[10]);
+    ask(&mut scene, fractals());
+    for _ in 0..40 {
+        scene.receive(1, ToChild::Declined { id: FIRST, reason: Decline::TooMany });
+        scene.advance(ms(500));
+    }
+    let reason = Failure::Declined(Decline::TooMany);
+    assert!(scene.events.contains(&Event::Failed { id: FIRST, reason }));
+    assert_eq!(searches(&scene, 1), 21, "twice a second for ten seconds");
+}
+
+#[test]
 fn a_flood_of_results_is_cut_off() {
     let mut scene = Scene::at_home(&[10]);
     ask(&mut scene, fractals());

@@ -38,6 +38,19 @@ impl Route {
         Self::Direct { socket: SocketIndex::MAIN, to }
     }
 
+    /// Whether it leads straight to the peer.
+    pub fn is_direct(&self) -> bool {
+        matches!(self, Self::Direct { .. })
+    }
+
+    /// The socket that packets leave by.
+    pub fn socket(&self) -> SocketIndex {
+        match self {
+            Self::Direct { socket, .. } => *socket,
+            Self::Relayed { .. } => SocketIndex::MAIN,
+        }
+    }
+
     /// Where the next host on the way is.
     pub fn next_hop(&self) -> SocketAddr {
         match self {

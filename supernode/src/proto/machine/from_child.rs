@@ -5,9 +5,11 @@ use nearmesh_common::{
     presence::Presence,
     signed::{Signed, Verified},
     wire::{
+        NodeAddress,
         file::JournalMark,
         home::{Decline, Refusal, RequestId, ToChild, ToHome},
         query::Query,
+        signal::Signal,
     },
 };
 
@@ -15,7 +17,10 @@ use super::{
     super::{
         budget::Charge,
         children::{Admission, MAX_OPEN_QUESTIONS, objection},
+        dial_back,
         publishing::holders,
+        relays,
+        signals::{self, Whither},
         waves::Plan,
     },
     Supernode, local_hits,
@@ -50,11 +55,39 @@ impl Supernode {
                     self.world.tell_child(from, ToChild::Supernodes(self.membership.list()));
                 }
             }
-            ToHome::Signal { .. } | ToHome::ListRelays | ToHome::DialBack(_) => {
-                self.world.strange(&from, "not spoken here yet");
+            ToHome::Signal { home, signal } => self.on_signal(from, home, signal),
+            ToHome::ListRelays => self.on_list_relays(from),
+            ToHome::DialBack(request) => {
+                let members = self.membership.members().collect();
+                dial_back::on_asked(from, request, members, &mut self.world);
             }
             ToHome::Crl(crl) => self.on_crl(from, crl),
         }
+    }
+
+    fn on_signal(&mut self, from: NodeId, home: NodeId, signal: Box<Signal>) {
+        if !self.children.contains(&from) {
+            return self.world.strange(&from, "a signal of a node that is no child");
+        }
+        let whither = match home {
+            home if home == self.world.own() && self.children.contains(&signal.to) => Whither::Here,
+            home if self.membership.is_member(&home) => Whither::Member(home),
+            _ => Whither::Nowhere,
+        };
+        signals::on_child(from, whither, signal, &mut self.world);
+    }
+
+    fn on_list_relays(&mut self, from: NodeId) {
+        if !self.children.contains(&from) {
+            return self.world.strange(&from, "relays for a node that is no child");
+        }
+        let own = self.world.own();
+        let children = self.children.presences().filter_map(|presence| relays::as_relay(presence, own));
+        let members = self.membership.records().map(|record| &record.content);
+        let members = members
+            .filter(|record| record.node != own)
+            .map(|record| NodeAddress { node: record.node, addresses: record.addresses.clone() });
+        relays::on_list(from, children.chain(members), &mut self.world);
     }
 
     pub(super) fn on_crl(&mut self, from: NodeId, crl: Box<[u8]>) {

@@ -10,7 +10,10 @@ use nearmesh_common::{
     },
 };
 
-use super::{super::budget::Charge, Supernode, local_hits};
+use super::{
+    super::{budget::Charge, dial_back, signals},
+    Supernode, local_hits,
+};
 
 impl Supernode {
     pub(super) fn on_mesh(&mut self, from: NodeId, message: Mesh) {
@@ -40,7 +43,11 @@ impl Supernode {
         let world = &mut self.world;
         match message {
             Mesh::Hello { .. } | Mesh::Crl(_) => {}
-            Mesh::Signal(_) | Mesh::DialBack { .. } => self.world.strange(&from, "not spoken here yet"),
+            Mesh::Signal(signal) => {
+                let here = self.children.contains(&signal.to);
+                signals::on_member(from, here, signal, world);
+            }
+            Mesh::DialBack { to, token } => dial_back::on_passed(from, to, token, world),
             Mesh::Members(records) => self.membership.on_members(from, records, world),
             Mesh::SummaryPart { version, first, last, entries } => {
                 self.summaries.on_part(from, version, (first, last), &entries, world);

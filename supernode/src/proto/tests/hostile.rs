@@ -11,6 +11,7 @@ use nearmesh_common::{
         file::{Change, FileNumber, JournalMark},
         home::{DirectoryEntry, RequestId, ToHome},
         mesh::{Mesh, QueryId, SummaryVersion},
+        signal::{End, Offer, SessionId, Signal, SignalBody},
     },
 };
 use proptest::{collection::vec, prelude::*};
@@ -50,6 +51,19 @@ fn version() -> impl Strategy<Value = SummaryVersion> {
         .prop_map(|(epoch, number)| SummaryVersion { epoch, number })
 }
 
+fn signal() -> impl Strategy<Value = Box<Signal>> {
+    let body = prop_oneof![
+        Just(SignalBody::Push(Vec::new())),
+        Just(SignalBody::End(End::NotHere)),
+        any::<u32>().prop_map(SignalBody::Heard),
+        any::<u32>().prop_map(|number| SignalBody::Answer(Offer { number, ..Offer::default() })),
+    ];
+    (any::<u8>(), any::<u8>(), body).prop_map(|(from, to, body)| {
+        let (from, to) = (node(&name(from)), node(&name(to)));
+        Box::new(Signal { from, to, session: SessionId([0; 16]), body })
+    })
+}
+
 fn child_message() -> impl Strategy<Value = ToHome> {
     let change = prop_oneof![
         (0..9u32, "[a-c ]{0,6}").prop_map(|(number, name)| Change::Add(file(number, &name))),
@@ -58,6 +72,7 @@ fn child_message() -> impl Strategy<Value = ToHome> {
     prop_oneof![
         Just(ToHome::Standby),
         Just(ToHome::ListSupernodes),
+        Just(ToHome::ListRelays),
         (journal(), number(), vec(change, 0..5)).prop_map(|(after, upto, changes)| ToHome::Publish {
             after,
             upto,
@@ -68,6 +83,7 @@ fn child_message() -> impl Strategy<Value = ToHome> {
         (0..4u64).prop_map(|id| ToHome::Cancel(RequestId(id))),
         (0..4u64, any::<u8>())
             .prop_map(|(id, who)| ToHome::Lookup { id: RequestId(id), user: user(&name(who)) }),
+        (any::<u8>(), signal()).prop_map(|(home, signal)| ToHome::Signal { home: node(&name(home)), signal }),
         vec(any::<u8>(), 0..9).prop_map(|crl| ToHome::Crl(crl.into())),
     ]
 }
@@ -94,6 +110,7 @@ fn mesh_message() -> impl Strategy<Value = Mesh> {
         any::<u8>().prop_map(|who| Mesh::Gone { node: node(&name(who)), user: user(&name(who)) }),
         (number(), any::<u8>()).prop_map(|(number, who)| Mesh::Find { number, user: user(&name(who)) }),
         number().prop_map(|number| Mesh::Held { number, nodes: Vec::new() }),
+        signal().prop_map(Mesh::Signal),
         vec(any::<u8>(), 0..9).prop_map(|crl| Mesh::Crl(crl.into())),
     ]
 }

@@ -1,0 +1,163 @@
+//! Reaching a node: the ways there are, which of them are tried, and in which order.
+//!
+//! A connection that is there is used, whoever opened it. Else the addresses of the node are dialled, unless the node says that this
+//! leads nowhere. Where it leads nowhere soon, the node is asked by way of its home: by a node that can be dialled, to dial.
+//! Whatever comes first is the connection.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use nearmesh_common::{
+    NodeId,
+    nat::Reach,
+    presence::Presence,
+    wire::{NodeAddress, query::Source},
+};
+use thiserror::Error;
+use tokio::time::sleep;
+
+use super::{
+    connections::Lease,
+    dialling::{UnreachedError, dial},
+    node::Node,
+};
+
+/// How long plain dialling has before other ways are tried beside it (RFC 8305: 250 ms, and a round trip at 50 ms).
+const HEAD_START: Duration = Duration::from_millis(300);
+
+/// A node that is to be reached, and what is known of how.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Which node must answer.
+    pub node: NodeId,
+    /// Where to try, best first.
+    pub addresses: Vec<SocketAddr>,
+    /// The supernode through which it can be asked, if it has to be.
+    pub home: Option<NodeId>,
+    /// Whether it can be dialled, by its own word.
+    pub reach: Reach,
+}
+
+/// Why a node was not reached.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// None of its addresses led to it.
+    #[error(transparent)]
+    Unreached(#[from] UnreachedError),
+    /// Its home does not know it.
+    #[error("node {} is not at its home any more", .0.short())]
+    NotAtHome(NodeId),
+    /// It was asked to dial, and did not.
+    #[error("node {} was asked to dial, and did not come", .0.short())]
+    DidNotDial(NodeId),
+}
+
+impl From<NodeAddress> for Target {
+    fn from(NodeAddress { node, addresses }: NodeAddress) -> Self {
+        Self { node, addresses, home: None, reach: Reach::Unknown }
+    }
+}
+
+impl From<&Presence> for Target {
+    fn from(presence: &Presence) -> Self {
+        let addresses = presence.addresses.clone();
+        Self { node: presence.node, addresses, home: Some(presence.home), reach: presence.reach }
+    }
+}
+
+impl From<&Source> for Target {
+    fn from(source: &Source) -> Self {
+        let addresses = source.addresses.to_vec();
+        Self { node: source.node, addresses, home: Some(source.home), reach: source.reach }
+    }
+}
+
+impl Node {
+    /// A connection to a peer, shared with whoever else uses it. Streams that the peer opens on it are served.
+    ///
+    /// # Errors
+    /// If no way leads to the peer.
+    pub async fn connect(self: &Arc<Self>, peer: &Target) -> Result<Lease, ConnectError> {
+        if let Some(lease) = self.connections.leased(peer.node) {
+            return Ok(lease);
+        }
+        let _turn = self.connections.turn(peer.node).await;
+        if let Some(lease) = self.connections.leased(peer.node) {
+            return Ok(lease);
+        }
+        if let Some(lease) = self.connections.keep(peer.node).await {
+            return Ok(lease);
+        }
+        let hidden = matches!(self.whereabouts.borrow().reach, Reach::Behind(_) | Reach::Blocked);
+        let Some(home) = peer.home.filter(|_| !hidden) else { return self.dial(peer).await };
+        let may_lead = self.dialable(peer);
+        let asking = async {
+            if !may_lead.addresses.is_empty() {
+                sleep(HEAD_START).await;
+            }
+            self.have_dialled(peer, home).await
+        };
+        either(self.dial(&may_lead), asking).await
+    }
+
+    async fn dial(self: &Arc<Self>, peer: &Target) -> Result<Lease, ConnectError> {
+        let address = NodeAddress { node: peer.node, addresses: peer.addresses.clone() };
+        let connection = dial(&self.endpoint, &address).await?;
+        Ok(self.adopt(peer.node, connection))
+    }
+
+    /// The peer with those of its addresses at which it may hear us: of one that strangers do not reach, those in our own network.
+    fn dialable(&self, peer: &Target) -> Target {
+        let mut peer = peer.clone();
+        if matches!(peer.reach, Reach::Behind(_) | Reach::Blocked) {
+            let own = self.whereabouts.borrow().host.clone();
+            peer.addresses.retain(|address| own.iter().any(|own| is_near(own.ip(), address.ip())));
+        }
+        peer
+    }
+
+    /// Takes over a connection that this node opened, and serves the streams that the peer opens on it.
+    pub fn adopt(self: &Arc<Self>, peer: NodeId, connection: quinn::Connection) -> Lease {
+        let lease = self.connections.adopt(peer, connection.clone());
+        if let Some(signer) = super::accept::identify(&connection) {
+            let own = Some(lease.downgrade());
+            tokio::spawn(super::accept::serve_streams(Arc::clone(self), signer, connection, own));
+        }
+        lease
+    }
+}
+
+/// Whether two addresses are likely to be in one network. What it spans is not known here: the usual /24 and /64 (guess).
+fn is_near(one: IpAddr, other: IpAddr) -> bool {
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..3] == other.octets()[..3],
+        (IpAddr::V6(one), IpAddr::V6(other)) => one.octets()[..8] == other.octets()[..8],
+        _ => false,
+    }
+}
+
+/// Whichever succeeds first; if neither does, how the second failed, or the first if that got further than having no address.
+async fn either(
+    first: impl Future<Output = Result<Lease, ConnectError>>,
+    second: impl Future<Output = Result<Lease, ConnectError>>,
+) -> Result<Lease, ConnectError> {
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    tokio::select! {
+        outcome = &mut first => match outcome {
+            Ok(lease) => Ok(lease),
+            Err(ConnectError::Unreached(UnreachedError::NoAddress(_))) => second.await,
+            Err(error) => second.await.map_err(|_| error),
+        },
+        outcome = &mut second => match outcome {
+            Ok(lease) => Ok(lease),
+            Err(error) => match first.await {
+                Err(ConnectError::Unreached(UnreachedError::NoAddress(_))) => Err(error),
+                outcome => outcome,
+            },
+        },
+    }
+}

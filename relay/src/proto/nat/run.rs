@@ -1,0 +1,245 @@
+//! One round of tests, a few seconds long.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use nearmesh_common::{
+    NodeId,
+    nat::{Mapping, Nat},
+    wire::home::{DialBackBy, DialBackOutcome},
+};
+
+use super::{
+    Observer, Socket, Token,
+    filtering::{DialBacks, Passage, Sender, filtering},
+    fresh::Fresh,
+    hairpin::Hairpin,
+    mapping::Observations,
+};
+
+/// After so long a round is over, whatever is still missing: three silent observers, one second each, and the rest meanwhile.
+const DEADLINE: Duration = Duration::from_secs(8);
+/// Linked observers that are asked from the node's own port: two tell the mapping.
+const MAX_LINKED: usize = 3;
+/// How long after the asked node has sent from another port we ask that port by STUN: not before what it sent has had its
+/// chance to be filtered, and while it still answers there.
+const SECOND_PORT_AFTER: Duration = Duration::from_millis(700);
+
+/// Something that a round wants to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Ask an observer from the node's own port.
+    Main(SocketAddr),
+    /// Ask an observer from a fresh socket.
+    Fresh(Socket, SocketAddr),
+    /// Ask for a dial-back.
+    Ask {
+        /// Whom.
+        of: NodeId,
+        /// For which.
+        by: DialBackBy,
+    },
+    /// Send both tokens of the hairpin test.
+    Hairpin { own: SocketAddr, fresh: SocketAddr, token: Token },
+}
+
+/// The round.
+#[derive(Debug)]
+pub(super) struct Run {
+    began: Instant,
+    host: Vec<SocketAddr>,
+    /// Those that can be asked for dial-backs, in turn.
+    linked: Vec<Observer>,
+    unasked: Vec<SocketAddr>,
+    waiting: usize,
+    main: Observations,
+    fresh: Fresh,
+    dial_backs: Option<DialBacks>,
+    asked: usize,
+    second_port: Option<(SocketAddr, Instant)>,
+    hairpin: Option<Hairpin>,
+    /// For the hairpin test.
+    token: Token,
+}
+
+impl Run {
+    /// A round that asks these, nearest first.
+    pub(super) fn new(observers: &[Observer], host: &[SocketAddr], token: Token, now: Instant) -> Self {
+        let mut linked: Vec<Observer> = Vec::new();
+        for observer in observers.iter().filter(|observer| observer.linked) {
+            if linked.iter().all(|other| other.address.ip() != observer.address.ip()) {
+                linked.push(*observer);
+            }
+        }
+        linked.truncate(MAX_LINKED);
+        // Those that certainly live first.
+        let all: Vec<SocketAddr> = linked.iter().chain(observers).map(|observer| observer.address).collect();
+        Self {
+            began: now,
+            host: host.to_vec(),
+            unasked: linked.iter().map(|observer| observer.address).collect(),
+            waiting: 0,
+            main: Observations::default(),
+            fresh: Fresh::new(&all),
+            dial_backs: (!linked.is_empty()).then(|| DialBacks::new(now)),
+            linked,
+            asked: 0,
+            second_port: None,
+            hairpin: None,
+            token,
+        }
+    }
+
+    /// What is to be done now; to be called until there is nothing more.
+    pub(super) fn poll(&mut self, now: Instant) -> Option<Step> {
+        if let Some(observer) = self.unasked.pop() {
+            self.waiting += 1;
+            return Some(Step::Main(observer));
+        }
+        if let Some((socket, observer)) = self.fresh.poll() {
+            return Some(Step::Fresh(socket, observer));
+        }
+        if let Some(wanted) = self.dial_backs.as_ref().and_then(|dial_backs| dial_backs.wanted(now)) {
+            let of = self.linked[self.asked % self.linked.len()].node;
+            return Some(Step::Ask { of, by: self.by(wanted, of) });
+        }
+        if let Some((port, _)) = self.second_port.filter(|(_, at)| *at <= now) {
+            self.second_port = None;
+            self.waiting += 1;
+            return Some(Step::Main(port));
+        }
+        self.begin_hairpin(now);
+        let hairpin = self.hairpin.as_mut()?;
+        let token = hairpin.poll(now)?;
+        Some(Step::Hairpin { own: hairpin.own, fresh: hairpin.fresh, token })
+    }
+
+    /// A dial-back was asked for.
+    pub(super) fn asked(&mut self, by: DialBackBy, token: Token, now: Instant) {
+        // Each pair of kinds goes to the same node, the next pair to the next.
+        self.asked += usize::from(by != DialBackBy::OtherPort);
+        if let Some(dial_backs) = &mut self.dial_backs {
+            let sender = match by {
+                DialBackBy::OtherPort => Sender::OtherPort,
+                DialBackBy::OtherNode { .. } => Sender::OtherNode,
+            };
+            dial_backs.asked(sender, token, now);
+        }
+    }
+
+    /// An observer that was asked from the node's own port answered, or not.
+    pub(super) fn on_main(&mut self, observer: SocketAddr, observed: Option<SocketAddr>) {
+        self.waiting = self.waiting.saturating_sub(1);
+        if let Some(observed) = observed {
+            self.main.add(observer, observed);
+        }
+    }
+
+    /// An observer that was asked from a fresh socket answered, or not.
+    pub(super) fn on_fresh(&mut self, observer: SocketAddr, observed: Option<SocketAddr>) {
+        self.fresh.on_answer(observer, observed);
+    }
+
+    /// The asked node says what became of a dial-back.
+    pub(super) fn on_answer(&mut self, of: NodeId, token: Token, outcome: DialBackOutcome, now: Instant) {
+        let Some(dial_backs) = &mut self.dial_backs else { return };
+        let sent = outcome != DialBackOutcome::Nobody;
+        let asked_for = dial_backs.on_answer(token, sent).is_some();
+        let DialBackOutcome::SentFrom(port) = outcome else { return };
+        let observer = self.linked.iter().find(|observer| observer.node == of);
+        if let Some(observer) = observer.filter(|_| asked_for && port != 0 && !self.has_second_port()) {
+            let second = SocketAddr::new(observer.address.ip(), port);
+            self.second_port = Some((second, now + SECOND_PORT_AFTER));
+        }
+    }
+
+    /// A token came at the node's own port; whether this round had given it out.
+    pub(super) fn on_packet(&mut self, token: Token, contact: bool) -> bool {
+        let hairpin = self.hairpin.as_mut().is_some_and(|hairpin| hairpin.on_packet(token));
+        hairpin || self.dial_backs.as_mut().is_some_and(|dial_backs| dial_backs.on_packet(token, contact))
+    }
+
+    /// Whether everything is known that can be.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        let dialled_back = self.dial_backs.as_ref().is_none_or(|dial_backs| dial_backs.is_over(now));
+        let hairpinned = self.hairpin.as_ref().is_none_or(|hairpin| hairpin.is_over(now));
+        let observed = self.unasked.is_empty() && self.waiting == 0 && self.second_port.is_none();
+        self.began + DEADLINE <= now || dialled_back && hairpinned && observed && self.fresh.is_over()
+    }
+
+    /// When to look again, after `now`.
+    pub(super) fn poll_timeout(&self, now: Instant) -> Instant {
+        let dial_backs = self.dial_backs.as_ref().and_then(|dial_backs| dial_backs.poll_timeout(now));
+        let hairpin = self.hairpin.as_ref().and_then(|hairpin| hairpin.poll_timeout(now));
+        let second = self.second_port.map(|(_, at)| at);
+        let soonest = [dial_backs, hairpin, second].into_iter().flatten().min();
+        soonest.map_or(self.began + DEADLINE, |at| at.min(self.began + DEADLINE))
+    }
+
+    /// Whether nobody answered anything.
+    pub(super) fn is_silent(&self) -> bool {
+        self.main.is_empty() && self.fresh.is_empty()
+    }
+
+    /// What was seen of the node's own port.
+    pub(super) fn main(&self) -> &Observations {
+        &self.main
+    }
+
+    /// What stands before the node, as far as this round saw. `mapped`: an address that a router gave on request.
+    pub(super) fn nat(&self, mapped: Option<SocketAddr>) -> Nat {
+        let mapping = match (self.main.mapping(&self.host), self.fresh.mapping(&self.host)) {
+            (Mapping::Unknown, Mapping::AddressAndPortDependent) if self.main.is_port_independent() => {
+                Mapping::AddressDependent
+            }
+            (Mapping::Unknown, fresh) => fresh,
+            (own, _) => own,
+        };
+        let on_request = mapped.is_some_and(|mapped| self.main.addresses().contains(&mapped));
+        let open_otherwise = mapping == Mapping::NoTranslation || on_request;
+        let translated = !matches!(mapping, Mapping::Unknown | Mapping::NoTranslation);
+        Nat {
+            mapping,
+            filtering: filtering(self.passages(), open_otherwise),
+            port_step: self.fresh.port_step().filter(|_| translated && !mapping.is_stable()),
+            hairpinning: self.hairpin.as_ref().filter(|_| translated).map(Hairpin::found),
+        }
+    }
+
+    /// Whether packets of strangers are certainly kept out.
+    pub(super) fn is_shut(&self) -> bool {
+        self.passages().0 == Passage::Shut
+    }
+
+    fn passages(&self) -> (Passage, Passage) {
+        self.dial_backs.as_ref().map(DialBacks::found).unwrap_or_default()
+    }
+
+    /// Not by the other one to which we are linked: it is a contact.
+    fn by(&self, wanted: Sender, of: NodeId) -> DialBackBy {
+        match wanted {
+            Sender::OtherPort => DialBackBy::OtherPort,
+            Sender::OtherNode => {
+                let other = self.linked.iter().find(|other| other.node != of);
+                DialBackBy::OtherNode { not: other.map(|other| other.node) }
+            }
+        }
+    }
+
+    fn has_second_port(&self) -> bool {
+        self.second_port.is_some() || self.main.has_two_ports()
+    }
+
+    /// Begins the hairpin test as soon as both addresses outside are known, and are outside.
+    fn begin_hairpin(&mut self, now: Instant) {
+        if self.hairpin.is_some() || self.waiting > 0 || !self.fresh.is_over() {
+            return;
+        }
+        let own = self.main.translated(&self.host).addresses().first().copied();
+        if let (Some(own), Some(fresh)) = (own, self.fresh.outside()) {
+            self.hairpin = Some(Hairpin::new(own, fresh, self.token, now));
+        }
+    }
+}

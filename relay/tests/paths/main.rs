@@ -1,0 +1,10 @@
+//! Connections whose path changes beneath them: real endpoints on loopback, and wires between them that can be cut.
+// The lists are there for `proto`.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod changing;
+#[path = "../port/net.rs"]
+mod net;
+mod pair;
+mod strangers;
+mod wire;
