@@ -4,6 +4,8 @@
 #[cfg(target_os = "linux")]
 mod changes;
 #[cfg(target_os = "linux")]
+mod homes;
+#[cfg(target_os = "linux")]
 mod internet;
 #[cfg(target_os = "linux")]
 mod kinds;
@@ -16,6 +18,10 @@ mod punching;
 
 #[cfg(target_os = "linux")]
 tests::lab_before_main!();
+
+/// nearmesh.
+#[cfg(target_os = "linux")]
+const PROGRAM: &str = env!("CARGO_BIN_EXE_nearmesh-under-test");
 
 #[cfg(not(target_os = "linux"))]
 #[test]

@@ -11,7 +11,7 @@ use tests::{
     process::{Lab, eventually},
 };
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_nearmesh-under-test");
+use crate::PROGRAM;
 
 #[test]
 fn a_member_behind_a_nat_finds_another() {
