@@ -125,8 +125,10 @@ const MOVED_WITHIN: Duration = Duration::from_secs(600 + 120 + 120 + 60);
 #[ignore = "15 minutes: cargo test -p tests --test lab moves -- --ignored --nocapture"]
 fn who_finds_a_lastingly_nearer_supernode_moves_and_who_finds_a_flapping_one_stays() {
     let Some(mut net) = Net::founded(2) else { return };
-    let (alices, carols) =
-        (net.place("alice", NatKind::PortRestricted, [20, 80]), net.place("carol", NatKind::Symmetric, [20, 80]));
+    let (alices, carols) = (
+        net.place("alice", NatKind::PortRestricted, [20, 80]),
+        net.place("carol", NatKind::Symmetric, [20, 80]),
+    );
     let (alice, carol) = (net.member("alice", &alices), net.member("carol", &carols));
     for node in [&alice, &carol] {
         eventually("everybody is at home at the nearest", || (net.home(node) == Some(0)).then_some(()));
@@ -149,7 +151,12 @@ fn who_finds_a_lastingly_nearer_supernode_moves_and_who_finds_a_flapping_one_sta
         }
         let seen = rtt_of(&carol, net.nodes[1].id());
         fooled += u32::from(is_near && seen.is_some_and(|rtt| rtt < 20.0));
-        assert_eq!(net.home(&carol), Some(0), "carol has moved after {:?}, seeing {seen:?} ms", begun.elapsed());
+        assert_eq!(
+            net.home(&carol),
+            Some(0),
+            "carol has moved after {:?}, seeing {seen:?} ms",
+            begun.elapsed()
+        );
 
         if measured.is_none() && rtt_of(&alice, &newcomer).is_some() {
             measured = Some(begun.elapsed());

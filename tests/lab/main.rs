@@ -4,17 +4,23 @@
 #[cfg(target_os = "linux")]
 mod changes;
 #[cfg(target_os = "linux")]
+mod flow;
+#[cfg(target_os = "linux")]
 mod homes;
 #[cfg(target_os = "linux")]
 mod internet;
 #[cfg(target_os = "linux")]
 mod kinds;
 #[cfg(target_os = "linux")]
+mod matrix;
+#[cfg(target_os = "linux")]
 mod observer;
 #[cfg(target_os = "linux")]
 mod processes;
 #[cfg(target_os = "linux")]
 mod punching;
+#[cfg(target_os = "linux")]
+mod transfers;
 
 #[cfg(target_os = "linux")]
 tests::lab_before_main!();

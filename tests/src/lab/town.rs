@@ -13,8 +13,11 @@ use crate::process::{Lab, Node, eventually};
 
 /// What the net is called.
 pub const NET: &str = "lab";
-/// The supernodes, the authority first, and how far each is from the middle of the internet and back: with the 5 ms of a
-/// home they are a near, a middling and a far one (10, 25 and 45 ms).
+/// How far a home is from the middle of the internet and back, in milliseconds: enough to tell one round trip from two on a busy
+/// machine.
+pub const HOME_RTT_MS: u64 = 15;
+/// The supernodes, the authority first, and how far each is from the middle and back, in milliseconds: with those of a home they are a
+/// near, a middling and a far one.
 pub const SUPERNODES: [(&str, u64); 3] = [("hub1", 5), ("hub2", 20), ("hub3", 40)];
 /// How many nodes are started at a time: they work hard while they start (guess: twice the cores of a small machine).
 const STARTED_AT_A_TIME: usize = 4;
@@ -117,6 +120,7 @@ impl Town {
 
     fn build(&self, name: String, nat: Nat) -> Resident {
         let site = self.internet.site(&name, nat);
+        self.internet.set_rtt(&site, Duration::from_millis(HOME_RTT_MS));
         let host = site.host(&name);
         let node = self.lab.node_in(&name, &host);
         Resident { name, nat, site, host, node, outside: None }
