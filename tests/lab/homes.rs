@@ -112,6 +112,29 @@ fn the_home_is_the_nearest_supernode_and_the_standby_the_second() {
     }
 }
 
+#[test]
+fn the_relay_of_a_pair_is_the_one_with_the_smallest_sum_of_round_trips() {
+    let Some(net) = Net::founded(3) else { return };
+    // The homes are hub0 and hub1, by which they are 85 ms from one another; by hub2 it is 40.
+    let (alices, bobs) = (
+        net.place("alice", NatKind::Symmetric, [5, 80, 20]),
+        net.place("bob", NatKind::Symmetric, [80, 5, 20]),
+    );
+    let (alice, bob) = (net.member("alice", &alices), net.member("bob", &bobs));
+    for (node, home) in [(&alice, 0), (&bob, 1)] {
+        eventually("both are at home", || (net.home(node) == Some(home)).then_some(()));
+    }
+    let (answer, took) = eventually("the best relay is found", || {
+        let answers = alice.json_lines(&["ping", &format!("bob@{NET}"), "--count", "2"]);
+        let answer = answers.into_iter().next_back()?;
+        println!("{answer}");
+        (answer["relay"] == format!("hub2@{NET}")).then_some(answer)
+    });
+    println!("relayed by the best after {took:.1?}");
+    assert_eq!(answer["path"], "relayed");
+    assert!(answer["rtt_ms"].as_f64().unwrap() >= 40.0);
+}
+
 /// How often the supernode that is no home is near, and for how long: never at two measurements in a row, which are 90 to
 /// 120 s apart.
 const NEAR_FOR: Duration = Duration::from_secs(80);
