@@ -115,7 +115,12 @@ pub(crate) fn fetch(
             happen();
             clock.stalls.push((name.to_owned(), clock.begun.elapsed(), Duration::ZERO));
         }
-        assert!(clock.last.elapsed() < DEAD, "nothing comes any more: {:?}\n{}", clock, to.node.log_tail());
+        assert!(
+            clock.last.elapsed() < DEAD,
+            "nothing comes any more: {:?}\n{}",
+            clock.stalls,
+            to.node.log_tail()
+        );
         thread::sleep(LOOK_EVERY);
     };
     clock.look();
@@ -137,7 +142,6 @@ fn hash_of(path: &Path) -> blake3::Hash {
 }
 
 /// Watches what arrives somewhere.
-#[derive(Debug)]
 struct Clock<'a> {
     internet: &'a Internet,
     to: &'a Resident,
