@@ -14,8 +14,8 @@ use tests::{
 };
 
 use crate::{
+    PROGRAM,
     observer::{PATIENCE, receive, send},
-    processes::PROGRAM,
     verdicts::reachability,
 };
 
@@ -132,7 +132,8 @@ fn talks_nonsense(router: &Gateway) {
 
 /// Gives everybody a port of somebody else's by PCP (RFC 6887, section 11.1).
 fn gives_away_what_is_not_its_own(router: &Gateway) {
-    let requests = router.namespace().run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, REQUESTS)).unwrap()).unwrap();
+    let requests =
+        router.namespace().run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, REQUESTS)).unwrap()).unwrap();
     thread::spawn(move || {
         serve(&requests, |request| {
             let mut answer = request.to_vec();
@@ -165,7 +166,9 @@ fn answers_stun(socket: &UdpSocket, to: SocketAddr) -> bool {
     (0..3).any(|_| {
         send(socket, &request, to);
         let answer = receive(socket, PATIENCE.min(Duration::from_secs(1)));
-        answer.is_some_and(|(packet, from)| from == to && packet[..2] == [1, 1] && packet[8..20] == request[8..])
+        answer.is_some_and(|(packet, from)| {
+            from == to && packet[..2] == [1, 1] && packet[8..20] == request[8..]
+        })
     })
 }
 

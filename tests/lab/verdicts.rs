@@ -9,7 +9,7 @@ use tests::{
     process::{Lab, Node, eventually},
 };
 
-use crate::processes::PROGRAM;
+use crate::PROGRAM;
 
 #[test]
 fn status_says_what_stands_before_a_node() {
@@ -40,7 +40,11 @@ fn status_says_what_stands_before_a_node() {
     let survived = |told: &Value| told["mapping_lifetime_ms"].as_u64();
     let (lifetime, _) = eventually("the lifetime is measured", || survived(&reachability(short)));
     assert!((1000..=u64::from(SHORT_TIMEOUT_S) * 1000).contains(&lifetime), "{lifetime}");
-    assert_eq!(reachability(short)["keep_alive_ms"], 1000, "twice in what the NAT survives, once a second at most");
+    assert_eq!(
+        reachability(short)["keep_alive_ms"],
+        1000,
+        "twice in what the NAT survives, once a second at most"
+    );
 
     eventually("the laptop sees that nothing comes back", || {
         (reachability(&laptop.node)["reach"] == "blocked").then_some(())
@@ -81,8 +85,12 @@ fn a_node_that_moves_finds_out_anew() {
     // One supernode has one address: it cannot see whether another one would see another port.
     let told = decided(&carol);
     println!("by one supernode: {told}");
-    assert_eq!((&told["reach"], &told["filtering"]), (&json!("behind"), &json!("address-and-port-dependent")));
-    let presence = |of: &Node| alice.json(&["lookup", of.ready["user"].as_str().unwrap()])["nodes"][0].clone();
+    assert_eq!(
+        (&told["reach"], &told["filtering"]),
+        (&json!("behind"), &json!("address-and-port-dependent"))
+    );
+    let presence =
+        |of: &Node| alice.json(&["lookup", of.ready["user"].as_str().unwrap()])["nodes"][0].clone();
 
     let bob = lab.node_in("bob", &south).joins(&alice, "bob", &["--promote", "always"]);
     eventually("both supernodes see one port", || {

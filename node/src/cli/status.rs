@@ -81,7 +81,9 @@ fn reachability(known: &Reachability) -> String {
 }
 
 fn facts(known: &Reachability) -> String {
-    let told = |fact: &Option<String>| fact.as_deref().map_or("unknown".to_owned(), |fact| harmless(fact).to_string());
+    let told = |fact: &Option<String>| {
+        fact.as_deref().map_or("unknown".to_owned(), |fact| harmless(fact).to_string())
+    };
     let mut facts = format!("{} mapping, {} filtering", told(&known.mapping), told(&known.filtering));
     if let Some(step) = known.port_step {
         facts.push_str(&format!(", ports {step} apart"));

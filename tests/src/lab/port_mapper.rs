@@ -87,7 +87,8 @@ fn tables() -> String {
 }
 
 fn configuration(asked: Asked) -> String {
-    let [upnp, request] = [Asked::ByUpnp, Asked::ByRequest].map(|way| if way == asked { "yes" } else { "no" });
+    let [upnp, request] =
+        [Asked::ByUpnp, Asked::ByRequest].map(|way| if way == asked { "yes" } else { "no" });
     format!(
         "ext_ifname=wan\nlistening_ip=lan\nport=0\nenable_upnp={upnp}\nenable_natpmp={request}\nsecure_mode=no\n\
          upnp_table_name={TABLE}\nupnp_nat_table_name={TABLE}\nupnp_forward_chain=forward\n\
