@@ -14,8 +14,8 @@ use tests::{
 };
 
 use crate::{
+    PROGRAM,
     observer::{PATIENCE, receive, send},
-    processes::PROGRAM,
     verdicts::reachability,
 };
 

@@ -9,7 +9,7 @@ use tests::{
     process::{Lab, Node, eventually},
 };
 
-use crate::processes::PROGRAM;
+use crate::PROGRAM;
 
 #[test]
 fn status_says_what_stands_before_a_node() {

@@ -57,4 +57,4 @@ pub use paths::{Carried, Path};
 pub use port_mapper::{Asked, PortMapper, port_mapper_or_skip};
 pub use privilege::{available, available_or_skip, before_main};
 pub use rules::SHORT_TIMEOUT_S;
-pub use town::{NET, Resident, SUPERNODES, Town};
+pub use town::{HOME_RTT_MS, NET, Resident, SUPERNODES, Town};

@@ -23,6 +23,7 @@ impl Node {
             reachability: self.whereabouts.borrow().tell(&self.port_mapping.borrow()),
             shared: SharedTotal { files: shared.files, bytes: shared.bytes },
             relaying: self.relaying(),
+            paths: self.paths(),
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             problems: self.problems(&overlay),
@@ -70,6 +71,7 @@ impl Node {
             bytes: counters.bytes,
             packets: counters.packets,
             refused: counters.refused,
+            dropped: counters.dropped.total(),
         }
     }
 

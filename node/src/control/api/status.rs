@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use nearmesh_common::{NetName, NodeId, UserAddress};
 use serde::{Deserialize, Serialize};
 
-use super::{AsText, Reachability};
+use super::{AsText, NodePath, Reachability};
 
 /// How the node is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub struct Status {
     pub shared: SharedTotal,
     /// What it forwards for others.
     pub relaying: Relaying,
+    /// How packets go to the nodes to which there are connections.
+    pub paths: Vec<NodePath>,
     /// Milliseconds since it came up.
     pub uptime_ms: u64,
     /// Of the program.
@@ -83,6 +85,8 @@ pub struct Relaying {
     pub packets: u64,
     /// Reservations that it did not give since it came up.
     pub refused: u64,
+    /// Relayed packets that it did not forward since it came up: of strangers, of moved or expired ones, beyond what it lends.
+    pub dropped: u64,
 }
 
 /// A supernode that the node knows.
