@@ -124,7 +124,7 @@ impl Discovery {
             Input::Probed { id, observed } => self.on_probed(id, observed, now),
             Input::Answered { of, answer } => {
                 if let Some(run) = &mut self.run {
-                    run.on_answer(of, Token(answer.token), answer.outcome, now);
+                    run.on_answer(of, Token(answer.token), answer.outcome);
                 }
             }
             Input::DialBack { token, contact } => {

@@ -153,7 +153,7 @@ impl Run {
     }
 
     /// The asked node says what became of a dial-back.
-    pub(super) fn on_answer(&mut self, of: NodeId, token: Token, outcome: DialBackOutcome, now: Instant) {
+    pub(super) fn on_answer(&mut self, of: NodeId, token: Token, outcome: DialBackOutcome) {
         let Some(dial_backs) = &mut self.dial_backs else { return };
         let sent = outcome != DialBackOutcome::Nobody;
         let asked_for = dial_backs.on_answer(token, sent).is_some();
