@@ -170,7 +170,8 @@ impl Discovery {
         if self.verdict == Verdict::NobodyToAsk {
             self.verdict = Verdict::Asking;
         }
-        if has_link && (!had_link || !self.is_decided()) {
+        let open = !self.is_decided() || self.nat.mapping == Mapping::Unknown;
+        if has_link && (!had_link || open) {
             self.round_soon(now);
         } else if self.next_round.is_none() || had_link && !has_link {
             // Links are found anew within that time, unless nothing comes through any more.
