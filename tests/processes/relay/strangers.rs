@@ -53,7 +53,7 @@ fn garbage_on_every_port_costs_nothing_but_its_own_counting() {
             let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
             for round in 0..5_000usize {
                 // Every first byte, all kinds of lengths, on channels in use too.
-                let mut packet: Vec<u8> = (0..round * 7 % 1_473).map(|i| (i * round >> 3) as u8).collect();
+                let mut packet: Vec<u8> = (0..round * 7 % 1_473).map(|i| ((i * round) >> 3) as u8).collect();
                 if let Some(first) = packet.first_mut() {
                     *first = round as u8;
                 }
