@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use nearmesh_common::{NetName, NodeId, UserAddress};
 use serde::{Deserialize, Serialize};
 
-use super::AsText;
+use super::{AsText, NodePath, Reachability};
 
 /// How the node is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,10 +28,14 @@ pub struct Status {
     pub children: u32,
     /// How many supernodes it knows, itself included if it is one.
     pub supernodes: u32,
+    /// How it is reached.
+    pub reachability: Reachability,
     /// What it shares.
     pub shared: SharedTotal,
     /// What it forwards for others.
     pub relaying: Relaying,
+    /// How packets go to the nodes to which there are connections.
+    pub paths: Vec<NodePath>,
     /// Milliseconds since it came up.
     pub uptime_ms: u64,
     /// Of the program.

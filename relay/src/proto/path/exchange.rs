@@ -26,6 +26,8 @@ const BETWEEN_OFFERS: Duration = Duration::from_millis(200);
 /// What a signal meant.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Said {
+    /// The peer's side, newer than what was known, and that it knows nothing of ours.
+    Call(Offer),
     /// The peer's side, newer than what was known.
     Offer(Offer),
     /// The peer knows our newest offer.
@@ -98,7 +100,7 @@ impl Exchange {
                 if repeated {
                     self.repeat_answer(now);
                 }
-                self.on_offer(offer).map(Said::Offer)
+                self.on_offer(offer).map(Said::Call)
             }
             (SignalBody::Answer(offer), Side::Caller) | (SignalBody::Update(offer), _) => {
                 if self.side == Side::Caller && self.theirs.is_none() {
@@ -236,7 +238,7 @@ mod tests {
     fn an_answer_is_repeated_until_heard_and_when_the_call_comes_again() {
         let mut now = start().instant;
         let mut bob = exchange(Side::Callee);
-        bob.on_signal(call(1), now);
+        assert_eq!(bob.on_signal(call(1), now), Some(Said::Call(offer(1))), "she knows nothing of his");
         assert_eq!(poll(&mut bob, now), Some(SignalBody::Answer(offer(1))));
         now += FIRST_REPEAT;
         assert_eq!(poll(&mut bob, now), Some(SignalBody::Answer(offer(1))));
