@@ -2,15 +2,16 @@
 
 use std::{
     io::{BufRead, BufReader},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
 use tests::{
     lab::{Internet, NatKind},
-    process::{Lab, Place, eventually},
+    process::{Lab, eventually},
 };
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_nearmesh-under-test");
+use crate::PROGRAM;
 
 #[test]
 fn a_member_behind_a_nat_finds_another() {
@@ -39,48 +40,37 @@ fn nothing_is_left_over_when_the_process_is_killed() {
     if !tests::lab::available_or_skip() {
         return;
     }
-    // Another copy of this test binary builds a site with a process in it, and says which.
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["--exact", "processes::a_site_that_waits", "--ignored", "--nocapture"])
-        .stdout(Stdio::piped());
-    let mut victim = command.spawn().unwrap();
-    let lines = BufReader::new(victim.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let said: Vec<String> = lines.skip_while(|line| !line.ends_with("sleeps")).take(2).collect();
-    let [pid, namespace] = [&said[0], &said[1]].map(|line| line.split(' ').next().unwrap());
-    assert!(lives_in(pid, namespace) && namespaces().contains(&namespace.to_owned()));
+    let directory = tempfile::tempdir().unwrap();
+    let mut shell = Command::new(env!("CARGO_BIN_EXE_lab"));
+    shell.args(["shell", "--kinds", "cgn,sym"]).env("TMPDIR", directory.path());
+    let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(shell.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let hosts: Vec<String> = lines.take_while(|line| line != "help, or quit").collect();
+    assert_eq!(hosts.len(), 5, "{hosts:?}");
 
-    victim.kill().unwrap();
-    victim.wait().unwrap();
-    eventually("the process in the site is gone", || (!lives_in(pid, namespace)).then_some(()));
-    assert!(!namespaces().contains(&namespace.to_owned()));
-}
+    let nodes = children(shell.id());
+    let namespaces: Vec<PathBuf> = nodes.iter().filter_map(|node| namespace(*node)).collect();
+    assert_eq!((nodes.len(), namespaces.len()), (5, 5));
+    assert!(!namespaces.contains(&namespace(std::process::id()).unwrap()), "none is in ours");
 
-#[test]
-#[ignore = "for another test: it waits to be killed"]
-fn a_site_that_waits() {
-    let internet = Internet::new().unwrap();
-    let alice = internet.site("home", NatKind::Symmetric).host("alice");
-    let mut sleep = alice.command("sleep");
-    sleep.arg("600");
-    let sleep = std::thread::scope(|scope| {
-        // A thread that ends takes nothing with it.
-        scope.spawn(|| alice.spawn(sleep)).join().unwrap().unwrap()
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+    eventually("all nodes are gone", || {
+        let left =
+            nodes.iter().zip(&namespaces).filter(|(node, before)| namespace(**node).as_ref() == Some(before));
+        (left.count() == 0).then_some(())
     });
-    let namespace = std::fs::read_link(format!("/proc/{}/ns/net", sleep.id())).unwrap();
-    println!("{} sleeps\n{} is where", sleep.id(), namespace.display());
-    loop {
-        std::thread::park();
-    }
 }
 
-fn lives_in(pid: &str, namespace: &str) -> bool {
-    std::fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|link| link.to_str() == Some(namespace))
+fn children(parent: u32) -> Vec<u32> {
+    let list = std::fs::read_dir(format!("/proc/{parent}/task")).unwrap().flatten();
+    let lists = list.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
+        .collect()
 }
 
-/// The network namespaces in which any process lives.
-fn namespaces() -> Vec<String> {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let links = processes.filter_map(|process| std::fs::read_link(process.path().join("ns/net")).ok());
-    links.map(|link| link.display().to_string()).collect()
+/// The network namespace that a process lives in.
+fn namespace(process: u32) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{process}/ns/net")).ok()
 }

@@ -7,7 +7,7 @@ use tests::{
     process::eventually,
 };
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_nearmesh-under-test");
+use crate::PROGRAM;
 /// Bytes of the file that is fetched.
 const SIZE: usize = 3 << 20;
 

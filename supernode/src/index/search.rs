@@ -11,11 +11,7 @@ use nearmesh_common::{ContentHash, wire::query::Filter};
 use smallvec::SmallVec;
 
 use super::{
-    MAX_SOURCES, Match, Terms,
-    cursor::intersect,
-    postings::Postings,
-    records::Record,
-    store::Store,
+    MAX_SOURCES, Match, Terms, cursor::intersect, postings::Postings, records::Record, store::Store,
 };
 
 /// Contents that are looked at for each that is wanted, so that the better matches win (guess).

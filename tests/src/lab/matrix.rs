@@ -1,5 +1,7 @@
 //! Who reaches whom, how, and how soon: `nearmesh ping` between every two people of a town.
 
+mod expectation;
+
 use std::{
     collections::VecDeque,
     fmt,
@@ -12,8 +14,13 @@ use std::{
 
 use serde_json::Value;
 
-use super::{nat::Expected, town::NET, town::Resident};
+use super::{
+    nat::{Expected, Nat},
+    town::{NET, Resident},
+};
 use crate::process::Node;
+
+pub use expectation::{Runs, complaints, first_of_the_open};
 
 /// How a connection goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +44,8 @@ pub struct Call {
     pub relay: Option<String>,
     /// Since it began, until the first answer.
     pub first: Option<Duration>,
+    /// The round trip of that answer.
+    pub first_rtt: Option<Duration>,
     /// Since it began, until the first answer that came directly.
     pub direct: Option<Duration>,
     /// The last round trip.
@@ -52,6 +61,8 @@ pub struct Cell {
     pub caller: String,
     /// Whom.
     pub callee: String,
+    /// Behind what they are.
+    pub nats: [Nat; 2],
     /// What physics allows.
     pub expected: Expected,
     /// What happened.
@@ -117,7 +128,8 @@ fn measure_one(caller: &Resident, callee: &Resident, patience: Patience) -> Cell
         Some(reason) => Call { error: Some(reason), ..Call::failed() },
         None => call(&caller.node, &callee.name, wait),
     };
-    Cell { caller: caller.name.clone(), callee: callee.name.clone(), expected, call }
+    let nats = [caller.nat, callee.nat];
+    Cell { caller: caller.name.clone(), callee: callee.name.clone(), nats, expected, call }
 }
 
 /// One call, until it has gone directly or for so long.
@@ -160,7 +172,8 @@ pub fn call(caller: &Node, callee: &str, patience: Duration) -> Call {
 
 impl Call {
     fn failed() -> Self {
-        Self { reached: Reached::None, relay: None, first: None, direct: None, rtt: None, error: None }
+        let (first, first_rtt, direct, rtt) = (None, None, None, None);
+        Self { reached: Reached::None, relay: None, first, first_rtt, direct, rtt, error: None }
     }
 
     /// Takes in what a ping said at some time.
@@ -180,6 +193,7 @@ impl Call {
         }
         self.relay = answer["relay"].as_str().map(str::to_owned);
         self.rtt = answer["rtt_ms"].as_f64().map(milliseconds);
+        self.first_rtt = self.first_rtt.or(self.rtt);
     }
 }
 
@@ -200,7 +214,7 @@ impl fmt::Display for Reached {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::nat::NatKind, *};
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -221,6 +235,7 @@ mod tests {
         let cell = |expected, reached| Cell {
             caller: "alice".to_owned(),
             callee: "bob".to_owned(),
+            nats: [NatKind::Open.into(); 2],
             expected,
             call: Call { reached, ..Call::failed() },
         };

@@ -13,8 +13,11 @@ use crate::process::{Lab, Node, eventually};
 
 /// What the net is called.
 pub const NET: &str = "lab";
-/// The supernodes, the authority first, and how far each is from the middle of the internet and back: with the 5 ms of a
-/// home they are a near, a middling and a far one (10, 25 and 45 ms).
+/// How far a home is from the middle of the internet and back, in milliseconds: enough to tell one round trip from two on a busy
+/// machine.
+pub const HOME_RTT_MS: u64 = 15;
+/// The supernodes, the authority first, and how far each is from the middle and back, in milliseconds: with those of a home they are a
+/// near, a middling and a far one.
 pub const SUPERNODES: [(&str, u64); 3] = [("hub1", 5), ("hub2", 20), ("hub3", 40)];
 /// How many nodes are started at a time: they work hard while they start (guess: twice the cores of a small machine).
 const STARTED_AT_A_TIME: usize = 4;
@@ -71,26 +74,37 @@ impl Town {
         Self { internet, supernodes, people: Vec::new(), lab }
     }
 
-    /// Lets people move in, each at a site of its own behind a NAT of this kind, and waits until all have started. Who does
-    /// not get into the net is there all the same, [`Resident::outside`].
+    /// Lets people move in, each at a site of its own behind a NAT of this kind, and waits until they can be looked up. Who
+    /// does not get into the net is there all the same, [`Resident::outside`].
     pub fn settle(&mut self, people: impl IntoIterator<Item = (String, Nat)>) {
         let newcomers: Vec<Resident> = people.into_iter().map(|(name, nat)| self.build(name, nat)).collect();
-        let waiting = Mutex::new(VecDeque::from(newcomers));
-        let settled = Mutex::new(Vec::new());
+        self.each(newcomers, Resident::move_in);
+    }
+
+    /// Stops everybody but the supernodes and starts them again: no connection is left from before.
+    pub fn restart(&mut self) {
+        let people = std::mem::take(&mut self.people);
+        self.each(people, Resident::restart);
+    }
+
+    /// Does something to some people, several at a time, and counts them among the people then.
+    fn each(&mut self, people: Vec<Resident>, work: impl Fn(&mut Resident, &Node) + Sync) {
+        let waiting = Mutex::new(VecDeque::from(people));
+        let done = Mutex::new(Vec::new());
         let authority = &self.supernodes[0].node;
         thread::scope(|scope| {
             for _ in 0..STARTED_AT_A_TIME {
                 scope.spawn(|| {
                     loop {
                         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                        let Some(mut newcomer) = next else { return };
-                        newcomer.move_in(authority);
-                        settled.lock().unwrap_or_else(PoisonError::into_inner).push(newcomer);
+                        let Some(mut person) = next else { return };
+                        work(&mut person, authority);
+                        done.lock().unwrap_or_else(PoisonError::into_inner).push(person);
                     }
                 });
             }
         });
-        self.people.append(&mut settled.into_inner().unwrap_or_else(PoisonError::into_inner));
+        self.people.append(&mut done.into_inner().unwrap_or_else(PoisonError::into_inner));
         self.people.sort_by(|a, b| a.name.cmp(&b.name));
     }
 
@@ -106,6 +120,7 @@ impl Town {
 
     fn build(&self, name: String, nat: Nat) -> Resident {
         let site = self.internet.site(&name, nat);
+        self.internet.set_rtt(&site, Duration::from_millis(HOME_RTT_MS));
         let host = site.host(&name);
         let node = self.lab.node_in(&name, &host);
         Resident { name, nat, site, host, node, outside: None }
@@ -115,8 +130,24 @@ impl Town {
 impl Resident {
     fn move_in(&mut self, authority: &Node) {
         match self.node.try_join(authority, &self.name) {
-            Ok(()) => self.node.up(&["--promote", "never"]),
+            Ok(()) => self.start(authority),
             Err(ran) => self.outside = Some(ran.stderr.lines().next().unwrap_or_default().to_owned()),
         }
+    }
+
+    fn restart(&mut self, authority: &Node) {
+        if self.node.is_up() {
+            self.node.stop();
+            self.start(authority);
+        }
+    }
+
+    fn start(&mut self, authority: &Node) {
+        self.node.up(&["--promote", "never"]);
+        let id = self.node.id().to_owned();
+        eventually(&format!("{} can be looked up", self.name), || {
+            let found = authority.run(&["--json", "lookup", &format!("{}@{NET}", self.name)]);
+            (found.code == 0 && found.stdout.contains(&id)).then_some(())
+        });
     }
 }

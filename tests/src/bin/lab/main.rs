@@ -6,6 +6,8 @@ mod matrix;
 mod program;
 #[cfg(target_os = "linux")]
 mod shell;
+#[cfg(target_os = "linux")]
+mod table;
 
 use std::process::ExitCode;
 

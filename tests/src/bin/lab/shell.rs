@@ -137,7 +137,9 @@ fn nat(gateway: &Gateway, what: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn change(what: &str, value: &str) -> Result<Box<dyn FnOnce(&mut Path)>, String> {
+type Change = Box<dyn FnOnce(&mut Path)>;
+
+fn change(what: &str, value: &str) -> Result<Change, String> {
     if (what, value) == ("rate", "none") {
         return Ok(Box::new(|path| path.rate = None));
     }
