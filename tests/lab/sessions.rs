@@ -14,6 +14,7 @@ use tests::{
 };
 
 use crate::PROGRAM;
+
 /// Bytes of the file that is fetched.
 const SIZE: usize = 3 << 20;
 /// Pings that are answered before something happens.
