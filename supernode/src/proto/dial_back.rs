@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 
 use nearmesh_common::{
     NodeId,
+    dialable::is_dialable,
     scope::Scope,
     wire::{
         home::{DialBack, DialBackAnswer, DialBackBy, DialBackOutcome, ToChild},
@@ -24,8 +25,8 @@ use super::{budget::Charge, world::World};
 pub(super) fn on_asked(from: NodeId, request: DialBack, members: Vec<NodeId>, world: &mut World) {
     let DialBack { token, by } = request;
     let own = from == world.own();
-    let Some(to) = world.links.observed(&from).filter(|_| !own && world.charge(&from, Charge::DialBack, 1))
-    else {
+    let observed = world.links.observed(&from).filter(|at| !own && is_dialable(*at));
+    let Some(to) = observed.filter(|_| world.charge(&from, Charge::DialBack, 1)) else {
         return answer(from, token, DialBackOutcome::Nobody, world);
     };
     match by {
@@ -50,8 +51,7 @@ pub(super) fn on_asked(from: NodeId, request: DialBack, members: Vec<NodeId>, wo
 /// Another supernode asks for one of its own peers.
 pub(super) fn on_passed(from: NodeId, to: SocketAddr, token: [u8; 16], world: &mut World) {
     let as_far = |asker: SocketAddr| Scope::of(to.ip()) >= Scope::of(asker.ip());
-    let sane = to.port() != 0 && !to.ip().is_multicast() && !to.ip().is_unspecified();
-    if !sane || !world.links.observed(&from).is_some_and(as_far) {
+    if !is_dialable(to) || !world.links.observed(&from).is_some_and(as_far) {
         return world.strange(&from, "a dial-back to where it has nothing to do");
     }
     if world.charge(&from, Charge::PassedDialBack, 1) {

@@ -45,6 +45,18 @@ fn a_home_sends_from_another_port_to_where_the_link_comes_from() {
 }
 
 #[test]
+fn a_link_over_a_path_that_changes_has_no_address_to_send_to() {
+    let mut net = net(1);
+    net.place("bob", "240.0.0.1:1");
+    net.attach("bob", "s0", 0);
+    net.say("bob", "s0", ToHome::DialBack(DialBack { token: TOKEN, by: DialBackBy::OtherPort }));
+    net.run(LATENCY * 3);
+    let answer = ToChild::DialBack(DialBackAnswer { token: TOKEN, outcome: DialBackOutcome::Nobody });
+    assert!(net.heard("bob").contains(&answer));
+    assert_eq!(net.dialled_back, []);
+}
+
+#[test]
 fn another_supernode_sends_unless_the_asker_has_sent_to_it() {
     let mut net = net(3);
     for _ in 0..8 {
@@ -84,7 +96,9 @@ fn who_asks_too_often_is_answered_and_sent_nothing() {
 fn a_supernode_sends_for_members_only_and_not_into_its_own_network() {
     let mut net = net(2);
     let passed = |to: &str| Mesh::DialBack { to: to.parse().unwrap(), token: TOKEN };
-    for inside in ["127.0.0.1:53", "192.168.1.1:80", "10.0.0.1:7117", "224.0.0.1:7117", "192.0.2.1:0"] {
+    for inside in
+        ["127.0.0.1:53", "192.168.1.1:80", "10.0.0.1:7117", "224.0.0.1:7117", "240.0.0.1:1", "192.0.2.1:0"]
+    {
         net.say_mesh("s1", "s0", passed(inside));
         assert_eq!(net.dialled_back, [], "{inside}");
     }
