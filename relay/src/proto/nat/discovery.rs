@@ -8,6 +8,7 @@ use std::{
 
 use nearmesh_common::{
     Now,
+    dialable::is_dialable,
     nat::{Mapping, Nat},
     scope::Scope,
     wire::home::DialBack,
@@ -206,7 +207,8 @@ impl Discovery {
     }
 
     fn on_stranger(&mut self, from: SocketAddr) {
-        let wide = |address: &SocketAddr| Scope::of(address.ip()) == Scope::Global;
+        // A virtual address is of a path that this node has opened itself.
+        let wide = |address: &SocketAddr| Scope::of(address.ip()) == Scope::Global && is_dialable(*address);
         let local_net = !self.main.addresses().iter().chain(&self.host).any(wide);
         if wide(&from) || local_net {
             self.stranger = true;

@@ -227,6 +227,8 @@ fn who_is_reached_by_a_stranger_is_reachable_until_tests_say_otherwise() {
     world.advance(VERDICT_WITHIN);
     world.tell(Input::Stranger { from: "10.0.0.9:5".parse().unwrap() });
     assert_ne!(world.report().verdict, Verdict::Reachable, "a neighbour behind the same NAT proves nothing");
+    world.tell(Input::Stranger { from: "240.0.0.1:1".parse().unwrap() });
+    assert_ne!(world.report().verdict, Verdict::Reachable, "that came by a path that she has opened herself");
     world.tell(Input::Stranger { from: "192.0.2.1:5".parse().unwrap() });
     assert_eq!(world.report().verdict, Verdict::Reachable);
     world.nat.filtering = Apdf;
