@@ -66,7 +66,11 @@ impl SharedSocket {
     /// Sends a packet of our own by `route`, now or never.
     pub(crate) fn send_control(&self, route: Route, packet: &[u8], hops: Option<u8>) {
         let sent = match route {
-            Route::Direct { socket: SocketIndex::MAIN, to } => self.send_main(packet, to, hops),
+            Route::Direct { socket: SocketIndex::MAIN, to } => {
+                // What the NAT lets in from there afterwards says nothing about strangers.
+                self.dial_backs.note_sought(to);
+                self.send_main(packet, to, hops)
+            }
             Route::Direct { socket, to } => self.paths.extras.send_now(socket, packet, to, hops),
             Route::Relayed { relay, channel } => {
                 let mut framed = Vec::with_capacity(ChannelId::LENGTH + packet.len());
