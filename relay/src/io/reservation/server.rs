@@ -5,7 +5,7 @@ use std::time::Duration;
 use nearmesh_common::{
     NodeId,
     frame::{ReadFrameError, read_frame, write_frame},
-    wire::relay::{FromRelay, MAX_RELAY_FRAME, RelayRequest, ToRelay},
+    wire::relay::{FromRelay, MAX_RELAY_FRAME, RelayClosed, RelayRequest, ToRelay},
 };
 use quinn::{Connection, RecvStream, SendStream};
 use thiserror::Error;
@@ -15,7 +15,10 @@ use tokio::{
 };
 
 use super::WRITE_TIMEOUT;
-use crate::{io::forward::Forwarding, proto::forward::EndId};
+use crate::{
+    io::forward::Forwarding,
+    proto::{forward::EndId, path::virtual_addr::VirtualAddr},
+};
 
 /// Between two frames that are read from one end: it has a renewal or a proof to say now and then, so fifty a second are plenty.
 const FRAME_INTERVAL: Duration = Duration::from_millis(20);
@@ -38,6 +41,14 @@ pub async fn serve(
     mut send: SendStream,
     mut receive: RecvStream,
 ) -> Result<(), BadRequest> {
+    if VirtualAddr::of(connection.remote_address()).is_some() {
+        // Packets are forwarded between addresses, and this end has none that stays.
+        let refusal = write_frame(&mut send, &FromRelay::Closed(RelayClosed::NoRelay));
+        if matches!(timeout(WRITE_TIMEOUT, refusal).await, Ok(Ok(()))) && send.finish().is_ok() {
+            let _ = timeout(WRITE_TIMEOUT, send.stopped()).await;
+        }
+        return Ok(());
+    }
     let (end, outbox) = forwarding.ask(connection, member, request);
     let _served = Served { forwarding, end };
     tokio::select! {
