@@ -8,6 +8,7 @@ use std::{
 
 use nearmesh_common::{
     NodeId,
+    dialable::is_dialable,
     wire::{relay::RelayRequest, signal::SessionId},
 };
 use quinn::{ClientConfig, ConnectError, Connection, ConnectionError, EndpointConfig, TokioRuntime};
@@ -211,7 +212,7 @@ impl Endpoint {
     /// Sends `token` to `to` from a port that is used for nothing else, and says from which; `None` if it could not be sent. That port
     /// answers STUN binding requests for three seconds.
     pub async fn dial_back(&self, to: SocketAddr, token: Token) -> Option<u16> {
-        if to.is_ipv4() != self.inner.local.is_ipv4() {
+        if to.is_ipv4() != self.inner.local.is_ipv4() || !is_dialable(to) {
             return None;
         }
         dial_back::send(&self.inner.socket, to, token).await

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use nearmesh_common::Now;
+use nearmesh_common::{Now, dialable::is_dialable};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -139,8 +139,12 @@ impl Query {
     }
 }
 
-/// Asks by `send`, and waits for what comes to `probes`; `None` if nothing came back in time.
+/// Asks by `send`, and waits for what comes to `probes`; `None` if nothing came back in time. Addresses are others' word: nobody is
+/// asked where no single host can be.
 pub(crate) async fn run(probes: &Probes, query: Query, send: impl Fn(&[u8], SocketAddr)) -> Option<Probe> {
+    if !is_dialable(query.to) {
+        return None;
+    }
     let _turn = probes.turns.acquire().await.ok()?;
     let (_registration, mut responses) = probes.register(query.to);
     let mut machine = query.machine();

@@ -1,7 +1,19 @@
 //! What those who are not the peer can do.
 
-use nearmesh_common::wire::relay::ChannelId;
-use nearmesh_relay::{PathNews, proto::path::Route};
+use std::time::Instant;
+
+use nearmesh_common::{
+    frame::{MAX_OPEN_FRAME, read_frame},
+    wire::{
+        Open,
+        relay::{ChannelId, RelayClosed, RelayRequest},
+    },
+};
+use nearmesh_relay::{
+    PathNews,
+    io::reservation::{self, ReservationEnd, ReservationEvent},
+    proto::{forward::Limits, nat::Token, path::Route},
+};
 use tokio::net::UdpSocket;
 
 use crate::{
@@ -92,4 +104,37 @@ async fn a_channel_is_not_believed_when_another_relay_uses_it() {
     mallory.send_to(&framed, pair.bob.local_addr()).await.expect("sent");
     pair.to_bob.send_control(relay.route(0), &probe(2), None);
     assert_eq!(next_probe(&mut pair.news_of_alice).await, (relay.route(1), probe(2)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_reached_over_changing_paths_is_relayed_for_by_nobody() {
+    let pair = pair();
+    pair.bob.forwarding().set_limits(Some(Limits::default()));
+    let cable = pair.cable().await;
+    pair.accept(&cable);
+    pair.use_wire(&cable);
+    let (alices, bobs) = pair.connect().await;
+    let mut reservation = pair.alice.reserve(&alices, RelayRequest { session: SESSION, peer: node(3) });
+    let serving = async {
+        let (send, mut receive) = bobs.accept_bi().await.expect("a stream");
+        let Ok(Open::Relay(request)) = read_frame(&mut receive, MAX_OPEN_FRAME).await else { panic!() };
+        reservation::serve(pair.bob.forwarding(), &bobs, node(1), request, send, receive).await
+    };
+    let (event, served) = tokio::join!(reservation.next(), serving);
+    assert_eq!(event, Some(ReservationEvent::Closed(ReservationEnd::ByRelay(RelayClosed::NoRelay))));
+    assert!(served.is_ok());
+    assert_eq!(pair.bob.counters().forward.waiting, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_asked_or_called_back_at_an_address_that_no_single_host_has() {
+    let pair = pair();
+    for nobody in ["240.0.0.1:1", "224.0.0.251:5353", "255.255.255.255:9", "127.0.0.1:0"] {
+        let nobody = nobody.parse().expect("an address");
+        let began = Instant::now();
+        assert_eq!(pair.alice.probe(nobody).await, None);
+        assert_eq!(pair.alice.probe_aside(nobody).await, None);
+        assert_eq!(pair.alice.dial_back(nobody, Token([1; 16])).await, None);
+        assert!(began.elapsed().as_millis() < 500, "nothing was sent, so nothing was waited for");
+    }
 }
