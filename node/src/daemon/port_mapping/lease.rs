@@ -159,8 +159,14 @@ async fn by_request(own: SocketAddr, lifetime: Duration) -> Result<Lease, Mappin
     };
     let gateway = default_gateway(ip).into();
     let mapping = crab_nat::PortMapping::new(gateway, own.ip(), InternetProtocol::Udp, port, options).await?;
-    let external = outside(&mapping).await?;
-    Ok(Lease { external, until: mapping.expiration(), given: Given::Asked(mapping) })
+    match outside(&mapping).await {
+        Ok(external) => Ok(Lease { external, until: mapping.expiration(), given: Given::Asked(mapping) }),
+        Err(error) => {
+            // A mapping that is of no use is not left behind.
+            let _ = mapping.try_drop().await;
+            Err(error)
+        }
+    }
 }
 
 async fn outside(mapping: &crab_nat::PortMapping) -> Result<SocketAddr, MappingError> {
@@ -178,12 +184,19 @@ async fn by_upnp(own: SocketAddr, lifetime: Duration) -> Result<Lease, MappingEr
     options.single_search_timeout = Some(SEARCH);
     let gateway = search_gateway(options).await?;
     let (port, permanent) = timeout(REQUEST, add_upnp(&gateway, own, lifetime)).await??;
-    let external_ip = timeout(REQUEST, gateway.get_external_ip()).await??;
-    Ok(Lease {
-        external: SocketAddr::new(external_ip, port),
-        until: Instant::now() + lifetime,
-        given: Given::Upnp { gateway: Box::new(gateway), own, permanent },
-    })
+    let told = async { Ok::<_, MappingError>(timeout(REQUEST, gateway.get_external_ip()).await??) };
+    match told.await {
+        Ok(external_ip) => Ok(Lease {
+            external: SocketAddr::new(external_ip, port),
+            until: Instant::now() + lifetime,
+            given: Given::Upnp { gateway: Box::new(gateway), own, permanent },
+        }),
+        Err(error) => {
+            // A mapping that is of no use is not left behind.
+            let _ = timeout(REQUEST, gateway.remove_port(PortMappingProtocol::UDP, port)).await;
+            Err(error)
+        }
+    }
 }
 
 /// The port outside, and whether it was given for ever, as some routers only can.
