@@ -16,6 +16,7 @@ use std::{
 };
 
 use dashmap::{DashMap, Entry};
+use futures_util::future::join_all;
 use nearmesh_common::{
     NodeId,
     frame::{MAX_LINK_FRAME, ReadFrameError, read_frame, write_frame},
@@ -187,9 +188,8 @@ impl Links {
             let peers: Vec<NodeId> = self.table.iter().map(|link| *link.key()).collect();
             peers.into_iter().filter_map(|peer| self.table.remove(&peer)).map(|(_, link)| link).collect()
         };
-        for link in links {
-            link.retire().await;
-        }
+        // Side by side: nobody waits for a peer that is gone.
+        join_all(links.into_iter().map(Link::retire)).await;
     }
 
     async fn admit(

@@ -58,6 +58,8 @@ use crate::{
 const HOME_PATIENCE: Duration = Duration::from_secs(5);
 /// How long leaving may take: peers notice within 5 s anyway.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long closing the connections may take after that: each peer is told at once, and waited for in vain if it is gone (guess).
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long pairs that are relayed here may take to move elsewhere before this node leaves (the network promises that they need at most
 /// two seconds even when nobody warns them; guess: half of it with a warning).
 const DRAIN_TIME: Duration = Duration::from_secs(1);
@@ -137,9 +139,11 @@ async fn leave(node: &Node) {
         }
         // The last words are in the links' queues; closing the endpoint would overtake them.
         node.links.flush().await;
-        node.endpoint.close().await;
     };
-    if timeout(LEAVE_TIMEOUT, told).await.is_err() {
+    let all_told = timeout(LEAVE_TIMEOUT, told).await.is_ok();
+    // In any case: one peer that is gone must not keep the others from hearing that this node is.
+    let all_closed = timeout(CLOSE_TIMEOUT, node.endpoint.close()).await.is_ok();
+    if !(all_told && all_closed) {
         debug!("some peers could not be told in time");
     }
 }
