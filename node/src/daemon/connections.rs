@@ -6,6 +6,9 @@
 //! [`Open::Keep`], and has the lease when that is answered. Thus no connection is closed under
 //! anybody who uses it: who comes too late to keep one hears it at once, and opens another.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     sync::{
         Arc, Weak,
@@ -144,7 +147,8 @@ impl WeakLease {
 /// All connections to members, by peer.
 #[derive(Debug, Default)]
 pub struct Connections {
-    leased: DashMap<NodeId, WeakLease>,
+    /// Mostly one for each peer; two where both ways led to it, or where one that failed is still in somebody's hands. The newest last.
+    leased: DashMap<NodeId, Vec<WeakLease>>,
     /// Those that the peer opened, the newest last; bounded by whoever accepts them.
     accepted: DashMap<NodeId, Vec<Connection>>,
     arrived: Notify,
@@ -169,15 +173,18 @@ impl Drop for Turn<'_> {
 impl Connections {
     /// Waits until nobody else is connecting to `peer`.
     pub async fn turn(&self, peer: NodeId) -> Turn<'_> {
-        let turn = Arc::clone(&self.turns.entry(peer).or_default());
-        let guard = turn.lock_owned().await;
-        Turn { connections: self, peer, guard: Some(guard) }
+        let lock = Arc::clone(&self.turns.entry(peer).or_default());
+        // There before it is waited for: who gives up leaves nothing behind.
+        let mut turn = Turn { connections: self, peer, guard: None };
+        turn.guard = Some(lock.lock_owned().await);
+        turn
     }
 
     /// A share in a connection to `peer` that is leased already, or has just been.
     pub fn leased(&self, peer: NodeId) -> Option<Lease> {
-        let lease = self.leased.get(&peer)?.upgrade()?;
-        lease.connection().close_reason().is_none().then_some(lease)
+        let leases = self.leased.get(&peer)?.clone();
+        let mut newest_first = leases.iter().rev().filter_map(WeakLease::upgrade);
+        newest_first.find(|lease| lease.connection().close_reason().is_none())
     }
 
     /// A lease on a connection that `peer` opened, if there is one and the peer still has it.
@@ -230,8 +237,8 @@ impl Connections {
     /// A connection to `peer` that is open, whoever opened it.
     pub fn open(&self, peer: NodeId) -> Option<Connection> {
         let is_open = |connection: &Connection| connection.close_reason().is_none();
-        let held = self.leased.get(&peer).and_then(|lease| lease.peek());
-        held.filter(is_open).or_else(|| {
+        let held = self.leased.get(&peer).map(|leases| leases.clone()).unwrap_or_default();
+        held.iter().rev().filter_map(WeakLease::peek).find(is_open).or_else(|| {
             let accepted = self.accepted.get(&peer)?;
             accepted.iter().rev().find(|connection| is_open(connection)).cloned()
         })
@@ -239,7 +246,10 @@ impl Connections {
 
     /// Every connection, ours and the peers', with whose it is.
     pub fn all(&self) -> Vec<(NodeId, Connection)> {
-        let leased = self.leased.iter().filter_map(|entry| Some((*entry.key(), entry.value().peek()?)));
+        let leased = self.leased.iter().flat_map(|entry| {
+            let peer = *entry.key();
+            entry.value().iter().filter_map(|lease| Some((peer, lease.peek()?))).collect::<Vec<_>>()
+        });
         let accepted = self.accepted.iter().flat_map(|entry| {
             let peer = *entry.key();
             entry.value().iter().map(|connection| (peer, connection.clone())).collect::<Vec<_>>()
@@ -249,8 +259,11 @@ impl Connections {
 
     fn lease(&self, peer: NodeId, connection: Connection, hold: Hold) -> Lease {
         let lease = Lease::new(Arc::new(Held { connection, hold, leases: AtomicUsize::new(0) }));
-        self.leased.retain(|_, weak| weak.0.strong_count() > 0);
-        self.leased.insert(peer, lease.downgrade());
+        self.leased.retain(|_, leases| {
+            leases.retain(|weak| weak.0.strong_count() > 0);
+            !leases.is_empty()
+        });
+        self.leased.entry(peer).or_default().push(lease.downgrade());
         lease
     }
 }
