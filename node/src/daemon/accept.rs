@@ -1,6 +1,12 @@
 //! What peers ask of this node: every stream that a peer opens, on connections either side opened.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use dashmap::DashMap;
 use nearmesh_common::{
@@ -33,25 +39,28 @@ const MAX_PER_PEER: usize = 8;
 /// Connections that peers may have open here in all (at about 40 KB each: 400 MB).
 const MAX_IN_ALL: usize = 10_000;
 
-/// How many connections each peer has open here.
+/// How many connections each peer has open here, and all of them together.
 #[derive(Debug, Default)]
-pub struct Incoming(DashMap<NodeId, usize>);
+pub struct Incoming {
+    peers: DashMap<NodeId, usize>,
+    all: AtomicUsize,
+}
 
 impl Incoming {
+    /// Counts one; whether there is room for it. [`Self::leave`] has to follow in any case.
     fn enter(&self, peer: NodeId) -> bool {
-        if self.0.len() >= MAX_IN_ALL && !self.0.contains_key(&peer) {
-            return false;
-        }
-        let mut open = self.0.entry(peer).or_insert(0);
+        let all = self.all.fetch_add(1, Relaxed) + 1;
+        let mut open = self.peers.entry(peer).or_insert(0);
         *open += 1;
-        *open <= MAX_PER_PEER
+        *open <= MAX_PER_PEER && all <= MAX_IN_ALL
     }
 
     fn leave(&self, peer: NodeId) {
-        if let Some(mut open) = self.0.get_mut(&peer) {
+        self.all.fetch_sub(1, Relaxed);
+        if let Some(mut open) = self.peers.get_mut(&peer) {
             *open -= 1;
         }
-        self.0.remove_if(&peer, |_, open| *open == 0);
+        self.peers.remove_if(&peer, |_, open| *open == 0);
     }
 }
 
@@ -172,5 +181,43 @@ async fn serve_stream(
 async fn answer<T: serde::Serialize>(send: &mut quinn::SendStream, reply: &T) {
     if write_frame(send, reply).await.is_ok() {
         let _ = send.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(number: usize) -> NodeId {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&number.to_be_bytes());
+        NodeId(id)
+    }
+
+    #[test]
+    fn a_peer_has_its_share_and_all_together_no_more_than_there_is_room_for() {
+        let incoming = Incoming::default();
+        let peers = MAX_IN_ALL / MAX_PER_PEER;
+        for peer in 0..peers {
+            assert!((0..MAX_PER_PEER).all(|_| incoming.enter(node(peer))));
+        }
+        assert!(!incoming.enter(node(peers)), "somebody else");
+        incoming.leave(node(peers));
+        incoming.leave(node(0));
+        assert!(incoming.enter(node(peers)), "there is room again");
+        (1..MAX_PER_PEER).for_each(|_| incoming.leave(node(0)));
+        assert_eq!(incoming.peers.len(), peers, "who has none open is forgotten");
+    }
+
+    #[test]
+    fn a_refused_connection_that_leaves_takes_no_other_ones_place() {
+        let incoming = Incoming::default();
+        assert!((0..MAX_PER_PEER).all(|_| incoming.enter(node(1))));
+        for _ in 0..3 {
+            assert!(!incoming.enter(node(1)));
+            incoming.leave(node(1));
+        }
+        (0..MAX_PER_PEER).for_each(|_| incoming.leave(node(1)));
+        assert!(incoming.peers.is_empty() && incoming.all.load(Relaxed) == 0);
     }
 }
