@@ -104,6 +104,7 @@ async fn serve_incoming(node: Arc<Node>, connection: quinn::Connection) {
     if node.incoming.enter(peer) {
         node.sessions.on_connection(peer, &connection);
         node.connections.accepted(peer, connection.clone());
+        node.close_if_revoked(&connection);
         serve_streams(Arc::clone(&node), signer, connection.clone(), None).await;
         node.connections.accepted_ended(peer, &connection);
     } else {

@@ -165,6 +165,7 @@ impl Node {
     /// Takes over a connection that this node opened, and serves the streams that the peer opens on it.
     pub fn adopt(self: &Arc<Self>, peer: NodeId, connection: quinn::Connection) -> Lease {
         let lease = self.connections.adopt(peer, connection.clone());
+        self.close_if_revoked(&connection);
         if let Some(signer) = super::accept::identify(&connection) {
             let own = Some(lease.downgrade());
             tokio::spawn(super::accept::serve_streams(Arc::clone(self), signer, connection, own));

@@ -17,7 +17,7 @@ use super::{
     accept::Incoming,
     asking::Asker,
     clock::wall,
-    connections::Connections,
+    connections::{CloseCode, Connections},
     downloads::Downloads,
     gifts::Gifts,
     links::Links,
@@ -150,6 +150,15 @@ impl Node {
             warn!(%error, "the new revocation list was not written down");
         }
         true
+    }
+
+    /// Ends a connection whose handshake was under way when its peer was revoked. Said of each after it is among
+    /// [`Node::connections`]: those that are there already are ended with the revocation itself.
+    pub fn close_if_revoked(&self, connection: &quinn::Connection) {
+        if self.is_revoked(connection) {
+            debug!("revoked during the handshake: the connection is closed");
+            connection.close(CloseCode::Revoked.into(), b"revoked");
+        }
     }
 
     /// Whether the certificate at the other end was revoked meanwhile.
