@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use nearmesh_common::{NodeId, UserAddress, scope::Scope, signed::Signer};
-use nearmesh_relay::proto::path;
+use nearmesh_relay::{VirtualAddr, proto::path};
 use quinn::Connection;
 
 use super::{accept::identify, connect::is_near, node::Node, people::millis};
@@ -17,6 +17,8 @@ impl Node {
     pub fn way(&self, peer: NodeId, connection: &Connection) -> Option<Way> {
         match self.sessions.beneath(peer, connection) {
             Some(session) => session.status().kind.map(|kind| self.in_words(kind)),
+            // Its session is over, and it will be too in a moment.
+            None if VirtualAddr::of(connection.remote_address()).is_some() => None,
             None => {
                 let near = self.is_near(connection.remote_address().ip());
                 Some(Way { path: if near { PathKind::Lan } else { PathKind::Direct }, relay: None })
