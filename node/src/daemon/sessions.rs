@@ -24,14 +24,14 @@ use nearmesh_relay::{
 use quinn::Connection;
 use tokio::{
     sync::{oneshot, watch},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tracing::debug;
 
 use super::{
     clock::now,
     connect::{ConnectError, Target},
-    connections::Lease,
+    connections::{CloseCode, Lease},
     node::Node,
 };
 use running::{Running, Start};
@@ -114,6 +114,17 @@ impl Live {
         matches!(&*self.stage.borrow(), Stage::Connecting)
     }
 
+    /// The session lives as long as this connection from now on; unless another session took its place, which it says.
+    fn connected(&self, connection: &Connection) -> bool {
+        self.stage.send_if_modified(|stage| {
+            let goes_on = !matches!(stage, Stage::Replaced { .. });
+            if goes_on {
+                *stage = Stage::Connected(connection.clone());
+            }
+            goes_on
+        })
+    }
+
     fn replace(&self, by_peer: bool) {
         self.stage.send_replace(Stage::Replaced { by_peer });
     }
@@ -149,7 +160,7 @@ impl Sessions {
     /// The peer has opened a connection.
     pub fn on_connection(&self, peer: NodeId, connection: &Connection) {
         if let Some(live) = self.beneath(peer, connection) {
-            live.stage.send_replace(Stage::Connected(connection.clone()));
+            live.connected(connection);
         }
     }
 
@@ -171,10 +182,12 @@ impl Node {
     /// If it is not there, or no path was found.
     pub async fn call(self: &Arc<Self>, peer: &Target, home: NodeId) -> Result<Lease, ConnectError> {
         let node = peer.node;
-        while let Some(theirs) =
-            self.sessions.with(node).filter(|live| live.is_awaited() || live.connection().is_some())
+        let begun = Instant::now();
+        while begun.elapsed() < CALL_PATIENCE
+            && let Some(theirs) =
+                self.sessions.with(node).filter(|live| live.is_awaited() || live.connection().is_some())
         {
-            // The peer called first, or its connection does not answer just now.
+            // The peer called first, or its connection does not answer just now. One that never does is replaced.
             if let Ok(lease) = timeout(LOOK_EVERY, self.connections.arrival(node)).await {
                 return Ok(lease);
             }
@@ -190,9 +203,7 @@ impl Node {
             // Both called, and the peer's call won.
             lease = self.connections.arrival(node) => Ok(lease),
             connected = connect_over(self, &live) => {
-                let connection = connected?;
-                live.stage.send_replace(Stage::Connected(connection.clone()));
-                Ok(self.adopt(node, connection))
+                Ok(self.adopt(node, connected?))
             }
             Ok(error) = &mut failure => Err(error),
             () = sleep(CALL_PATIENCE) => Err(ConnectError::NoPath(node)),
@@ -284,7 +295,9 @@ impl Node {
 async fn connect_over(node: &Node, live: &Live) -> Result<Connection, ConnectError> {
     loop {
         match node.endpoint.dial_path(live.handle.path()).await {
-            Ok(connection) => return Ok(connection),
+            Ok(connection) if live.connected(&connection) => return Ok(connection),
+            // The session that took its place has a path, too.
+            Ok(connection) => connection.close(CloseCode::Replaced.into(), b"another session"),
             Err(DialError::NoRoute | DialError::NoAnswer) => {}
             Err(_) if !live.is_awaited() => std::future::pending().await,
             Err(error) => return Err(ConnectError::Handshake { node: live.peer, error }),
