@@ -10,6 +10,7 @@
 mod tests;
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc, Weak,
         atomic::{AtomicUsize, Ordering},
@@ -255,6 +256,15 @@ impl Connections {
             entry.value().iter().map(|connection| (peer, connection.clone())).collect::<Vec<_>>()
         });
         leased.chain(accepted).collect()
+    }
+
+    /// Whether one is open with this address.
+    pub fn is_at(&self, address: SocketAddr) -> bool {
+        let there = |connection: &Connection| {
+            let remote = connection.remote_address();
+            (remote.ip(), remote.port()) == (address.ip(), address.port())
+        };
+        self.all().iter().any(|(_, connection)| there(connection) && connection.close_reason().is_none())
     }
 
     fn lease(&self, peer: NodeId, connection: Connection, hold: Hold) -> Lease {

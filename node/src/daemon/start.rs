@@ -218,6 +218,9 @@ async fn start(
         profile,
         settings,
     });
+    let weak = Arc::downgrade(&node);
+    node.endpoint
+        .ask_where_plain(move |address| weak.upgrade().is_some_and(|node| node.connections.is_at(address)));
     let (feedback, fed_back) = mpsc::channel(overlay::QUEUE);
     let mut task = OverlayTask::new(Arc::clone(&node), feedback, view, known);
     let first = node.settings.promote == Promote::Auto && node.authority.is_some() && towards.is_empty();

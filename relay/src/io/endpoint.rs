@@ -245,6 +245,12 @@ impl Endpoint {
         Ok((PeerPath::new(peer, self.inner.socket.clone()), news))
     }
 
+    /// Asks `is_plain` whether there is a plain connection with an address, before packets from there are taken for those of a peer that
+    /// only seems to be there. Asked for each new address of a peer, so it should be quick. The first one stays.
+    pub fn ask_where_plain(&self, is_plain: impl Fn(SocketAddr) -> bool + Send + Sync + 'static) {
+        self.inner.socket.paths().plain.ask(Box::new(is_plain));
+    }
+
     /// Connects to the peer of `path` and verifies that it is the node that it should be, as soon as there is a route.
     pub async fn dial_path(&self, path: &PeerPath) -> Result<Connection, DialError> {
         let mut route = path.watch_route();
@@ -313,6 +319,7 @@ impl Endpoint {
             return Err(DialError::IpVersion);
         }
         self.inner.socket.dial_backs().note_sought(addr);
+        self.inner.socket.paths().make_way(addr);
         let connecting = self.inner.quinn.connect_with(config, addr, &node.dns_name())?;
         match timeout(HANDSHAKE_LIMIT, connecting).await {
             Ok(Ok(connection)) => Ok(connection),

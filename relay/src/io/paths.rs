@@ -10,6 +10,7 @@
 
 pub(crate) mod extra;
 pub mod peer;
+pub(crate) mod plain;
 pub(crate) mod stash;
 
 use std::{
@@ -32,6 +33,7 @@ use tokio::sync::mpsc;
 use self::{
     extra::Extras,
     peer::{LastHeard, PathNews, Peer},
+    plain::Plain,
     stash::Stash,
 };
 use super::counters::{Count, Counters};
@@ -69,6 +71,7 @@ pub(crate) struct Paths {
     table: RwLock<Table>,
     pub(crate) stash: Stash,
     pub(crate) extras: Extras,
+    pub(crate) plain: Plain,
     pub(crate) counts: PathCounts,
 }
 
@@ -96,6 +99,7 @@ type Host = (IpAddr, u16);
 #[derive(Debug)]
 struct Accepted {
     peer: Arc<Peer>,
+    proven: bool,
     heard: LastHeard,
 }
 
@@ -119,6 +123,7 @@ impl Paths {
             table: RwLock::default(),
             stash: Stash::default(),
             extras: Extras::default(),
+            plain: Plain::default(),
             counts: PathCounts::default(),
         }
     }
@@ -182,11 +187,15 @@ impl Paths {
         match route {
             Route::Direct { socket, to } => {
                 let key = (socket, host(to));
-                let keep =
-                    table.direct.get(&key).is_some_and(|known| !proven || known.peer.addr == peer.addr);
-                if !keep && table.routes_of(peer) < MAX_ROUTES {
-                    let accepted = Accepted { peer: peer.clone(), heard: LastHeard::default() };
-                    table.direct.insert(key, accepted);
+                let room = table.routes_of(peer) < MAX_ROUTES;
+                match table.direct.get_mut(&key) {
+                    Some(known) if known.peer.addr == peer.addr => known.proven |= proven,
+                    Some(_) if !proven => {}
+                    _ if room => {
+                        let accepted = Accepted { peer: peer.clone(), proven, heard: LastHeard::default() };
+                        table.direct.insert(key, accepted);
+                    }
+                    _ => {}
                 }
             }
             Route::Relayed { relay, channel } => {

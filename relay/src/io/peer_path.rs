@@ -61,8 +61,16 @@ impl PeerPath {
     /// Takes QUIC packets that come by `route` for the peer's. At most [`MAX_ROUTES`]; beyond that, nothing happens. A route that
     /// another peer has is only taken from it when it is `proven`: the peer answered there, it did not just seem to send from there.
     ///
-    /// Plain connections with the same address get no packets meanwhile: there should be none.
+    /// Plain connections with the same address get no packets meanwhile: there should be none. Where one is known
+    /// ([`Endpoint::ask_where_plain`](super::endpoint::Endpoint::ask_where_plain)), a route that is not proven is not accepted: whoever
+    /// forges a source would cut it.
     pub fn accept(&self, route: Route, proven: bool) {
+        if let Route::Direct { socket: SocketIndex::MAIN, to } = route
+            && !proven
+            && self.inner.socket.paths().plain.has(to)
+        {
+            return;
+        }
         self.inner.socket.paths().accept(self.peer(), route, proven);
     }
 

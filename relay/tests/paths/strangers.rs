@@ -1,6 +1,6 @@
 //! What those who are not the peer can do.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nearmesh_common::{
     frame::{MAX_OPEN_FRAME, read_frame},
@@ -14,11 +14,12 @@ use nearmesh_relay::{
     io::reservation::{self, ReservationEnd, ReservationEvent},
     proto::{forward::Limits, nat::Token, path::Route},
 };
-use tokio::net::UdpSocket;
+use quinn::Connection;
+use tokio::{net::UdpSocket, time::timeout};
 
 use crate::{
     net::{any_port, node},
-    pair::{MIB, SESSION, Transfer, next_probe, pair, probe, until},
+    pair::{MIB, SESSION, Transfer, member, next_probe, pair, probe, until},
     wire::Wire,
 };
 
@@ -137,4 +138,36 @@ async fn nobody_is_asked_or_called_back_at_an_address_that_no_single_host_has() 
         assert_eq!(pair.alice.dial_back(nobody, Token([1; 16])).await, None);
         assert!(began.elapsed().as_millis() < 500, "nothing was sent, so nothing was waited for");
     }
+}
+
+/// Whether bob's answers come through.
+async fn hears(alices: &Connection, bobs: &Connection) -> bool {
+    let asking = async {
+        let (mut send, mut receive) = alices.open_bi().await.ok()?;
+        send.write_all(b"?").await.ok()?;
+        let (mut answer, _question) = bobs.accept_bi().await.ok()?;
+        answer.write_all(b"!").await.ok()?;
+        receive.read_exact(&mut [0]).await.ok()
+    };
+    timeout(Duration::from_secs(2), asking).await.ok().flatten().is_some()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_forges_the_source_of_a_plain_connection_gets_none_of_its_packets() {
+    let pair = pair();
+    let (at_bob, to_mallory) = (pair.bob.local_addr(), &pair.to_bob);
+    pair.alice.ask_where_plain(move |address| address == at_bob);
+    let (alices, bobs) = tokio::join!(pair.alice.dial(node(2), at_bob), member(&pair.bob));
+    let alices = alices.expect("a connection");
+    to_mallory.accept(Route::direct(at_bob), false);
+    assert!(hears(&alices, &bobs).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forged_source_does_not_keep_a_plain_connection_from_being_made() {
+    let pair = pair();
+    let (at_bob, to_mallory) = (pair.bob.local_addr(), &pair.to_bob);
+    to_mallory.accept(Route::direct(at_bob), false);
+    let alices = pair.alice.dial(node(2), at_bob).await.expect("a connection");
+    assert!(hears(&alices, &member(&pair.bob).await).await);
 }

@@ -64,6 +64,7 @@ async fn a_second_connection_of_ours_does_not_hide_the_first() {
     let left = alices.leased(bob).unwrap();
     assert_eq!(left.connection().stable_id(), first.stable_id());
     assert_eq!(alices.open(bob).unwrap().stable_id(), first.stable_id());
+    assert!(alices.is_at(pair.bob.local_addr()) && !alices.is_at(pair.alice.local_addr()));
 }
 
 #[tokio::test]
