@@ -26,14 +26,17 @@ mod node;
 mod outbox;
 mod overlay;
 mod people;
+mod pinging;
 mod port_mapping;
 mod push;
 mod reachability;
 mod search;
+mod sessions;
 mod sharing;
 mod signals;
 mod start;
 mod status;
+mod ways;
 mod whereabouts;
 
 use std::pin::Pin;

@@ -20,6 +20,8 @@ mod processes;
 #[cfg(target_os = "linux")]
 mod punching;
 #[cfg(target_os = "linux")]
+mod sessions;
+#[cfg(target_os = "linux")]
 mod transfers;
 
 #[cfg(target_os = "linux")]

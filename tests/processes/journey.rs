@@ -39,7 +39,7 @@ fn people_join_find_each_other_and_fetch_a_file() {
     assert!(lookup["nodes"][0]["seen"].is_u64());
 
     let ping = alice.ok(&["ping", "bob@lab", "--count", "1"]);
-    assert!(ping.stdout.contains("direct"), "{ping:?}");
+    assert!(ping.stdout.contains(" lan"), "{ping:?}");
 
     let letter = alice.write("letter.txt", b"Dear Bob,\n");
     alice.ok(&["send", letter.to_str().unwrap(), "bob@lab"]);

@@ -31,18 +31,20 @@ impl Downloads {
             if downloads.is_empty() {
                 return "no downloads: begin one with `nearmesh get`".to_owned();
             }
-            let headings = ["Id", "State", "Received", "Size", "Rate", "From", "Name"];
+            let headings = ["Id", "State", "Received", "Size", "Rate", "From", "Path", "Name"];
             table(headings, downloads.iter().map(row).collect(), context.out.width())
         })
     }
 }
 
-fn row(download: &Download) -> [String; 7] {
+fn row(download: &Download) -> [String; 8] {
     let rate = if download.state == State::Running { rate(download.rate) } else { "-".to_owned() };
     let name = match &download.error {
         Some(error) => format!("{} ({error})", download.name),
         None => download.name.clone(),
     };
+    let running = download.paths.first().filter(|_| download.state == State::Running);
+    let path = running.map_or_else(|| "-".to_owned(), |path| path.way.to_string());
     [
         download.id.to_string(),
         download.state.as_str().to_owned(),
@@ -50,6 +52,7 @@ fn row(download: &Download) -> [String; 7] {
         download.size.map_or_else(|| "?".to_owned(), size),
         rate,
         download.sources.first().map_or_else(|| "-".to_owned(), |source| source.user.to_string()),
+        path,
         name,
     ]
 }

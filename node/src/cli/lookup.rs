@@ -37,7 +37,7 @@ fn text(lookup: &Lookup) -> String {
 fn node_text(node: &UserNode) -> String {
     let addresses: Vec<String> = node.addresses.iter().map(ToString::to_string).collect();
     format!(
-        "\n  node       {}\n  addresses  {}\n  home       {}\n  {}  {}\n  seen       {}\n  rtt        {}\n",
+        "\n  node       {}\n  addresses  {}\n  home       {}\n  {}  {}\n  seen       {}\n  rtt        {}\n{}",
         node.node_id,
         addresses.join(", "),
         node.home,
@@ -45,5 +45,6 @@ fn node_text(node: &UserNode) -> String {
         ago(node.since),
         ago(node.seen),
         rtt(node.rtt_ms),
+        node.way.as_ref().map_or_else(String::new, |way| format!("  path       {way}\n")),
     )
 }

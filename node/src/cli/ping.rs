@@ -1,10 +1,16 @@
 //! `nearmesh ping`.
 
+use std::time::Duration;
+
 use clap::Args;
 
-use super::{Context, Quit, person::Person, units::rtt};
+use super::{
+    Context, Quit,
+    person::Person,
+    units::{duration, rtt},
+};
 use crate::control::{
-    api::{ApiError, PingEvent, PingReply, PingRequest},
+    api::{ApiError, PathChange, PingEvent, PingReply, PingRequest},
     server::MAX_PINGS,
 };
 
@@ -29,6 +35,7 @@ impl Ping {
                 PingEvent::Reply(reply) => {
                     context.out.answer(&reply, |reply| text(&user.to_string(), reply))?
                 }
+                PingEvent::Path(change) => context.out.answer(&change, changed)?,
                 PingEvent::Done(summary) if summary.received > 0 => {
                     context.out.note(&format!("{} of {} came back", summary.received, summary.sent));
                     return Ok(());
@@ -44,11 +51,16 @@ impl Ping {
 }
 
 fn text(user: &str, reply: &PingReply) -> String {
-    format!(
-        "{user} on {}, {} by {}: {}",
-        reply.node_id.0.short(),
-        reply.path,
-        reply.address,
-        rtt(Some(reply.rtt_ms))
-    )
+    let at = reply.address.map_or_else(String::new, |address| format!(" at {address}"));
+    format!("{user} on {}, {}{at}: {}", reply.node_id.0.short(), reply.way, rtt(Some(reply.rtt_ms)))
+}
+
+/// `path changed after 1.4 s: direct, 12 ms`.
+fn changed(change: &PathChange) -> String {
+    let after = duration(Duration::try_from_secs_f64(change.at_ms / 1000.0).unwrap_or_default());
+    match (&change.way, change.rtt_ms) {
+        (Some(way), Some(ms)) => format!("path changed after {after}: {way}, {}", rtt(Some(ms))),
+        (Some(way), None) => format!("path changed after {after}: {way}"),
+        (None, _) => format!("path changed after {after}: none; looking for another one"),
+    }
 }

@@ -51,6 +51,13 @@ fn text(status: &Status) -> String {
         uptime = duration(Duration::from_millis(status.uptime_ms)),
         version = status.version,
     );
+    if !status.paths.is_empty() {
+        text.push_str("\n  paths\n");
+    }
+    for path in &status.paths {
+        let node = path.node_id.0.short();
+        text.push_str(&format!("    {} on {node}: {}, {}\n", path.user, path.way, rtt(path.rtt_ms)));
+    }
     for problem in &status.problems {
         text.push_str(&format!("\n  ! {}", harmless(problem)));
     }

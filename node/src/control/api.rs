@@ -11,6 +11,7 @@ mod as_text;
 mod download;
 mod error;
 mod net;
+mod path;
 mod person;
 mod search;
 mod share;
@@ -25,9 +26,10 @@ pub use as_text::AsText;
 pub use download::{Download, DownloadEvent, DownloadId, GetRequest, Started, State, Wanted};
 pub use error::{ApiError, Code};
 pub use net::{Invitation, InviteRequest, Membership, Revocation, RevokeRequest};
+pub use path::{NodePath, PathKind, Way};
 pub use person::{
-    Lookup, PingEvent, PingReply, PingRequest, PingSummary, SendEvent, SendProgress, SendRequest, Sent,
-    UserNode,
+    Lookup, PathChange, PingEvent, PingReply, PingRequest, PingSummary, SendEvent, SendProgress, SendRequest,
+    Sent, UserNode,
 };
 pub use search::{SearchEvent, SearchRequest, SearchResult, Searched, Source};
 pub use share::{Share, ShareEvent, ShareProgress, ShareRequest};

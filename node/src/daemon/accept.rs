@@ -1,6 +1,6 @@
 //! What peers ask of this node: every stream that a peer opens, on connections either side opened.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use dashmap::DashMap;
 use nearmesh_common::{
@@ -13,7 +13,10 @@ use nearmesh_common::{
         stream::{InviteReply, Pong},
     },
 };
-use nearmesh_relay::io::{endpoint::Accepted, reservation};
+use nearmesh_relay::{
+    VirtualAddr,
+    io::{endpoint::Accepted, reservation},
+};
 use rustls::pki_types::CertificateDer;
 use tokio::time::timeout;
 use tracing::debug;
@@ -83,7 +86,14 @@ async fn serve_incoming(node: Arc<Node>, connection: quinn::Connection) {
         return;
     };
     let peer = signer.node;
+    if let Some(address) = VirtualAddr::of(connection.remote_address())
+        && node.endpoint.peer_of(address) != Some(peer)
+    {
+        connection.close(CloseCode::Misbehaved.into(), b"not who was expected here");
+        return;
+    }
     if node.incoming.enter(peer) {
+        node.sessions.on_connection(peer, &connection);
         node.connections.accepted(peer, connection.clone());
         serve_streams(Arc::clone(&node), signer, connection.clone(), None).await;
         node.connections.accepted_ended(peer, &connection);
@@ -144,7 +154,11 @@ async fn serve_stream(
             return served.map_err(|error| BadOpening(error.to_string()));
         }
         Open::Keep => keep_for_peer(lease, send, receive).await,
-        Open::Ping => answer(&mut send, &Pong { observed: observed(connection) }).await,
+        Open::Ping => {
+            let observed =
+                node.endpoint.direct_remote(connection).unwrap_or_else(|| connection.remote_address());
+            answer(&mut send, &Pong { observed }).await;
+        }
         Open::Invite => {
             let reply = node.invite_for_peer(&peer.user).await;
             let reply = reply.map_or(InviteReply::NotTheAuthority, InviteReply::Ticket);
@@ -159,8 +173,4 @@ async fn answer<T: serde::Serialize>(send: &mut quinn::SendStream, reply: &T) {
     if write_frame(send, reply).await.is_ok() {
         let _ = send.finish();
     }
-}
-
-fn observed(connection: &quinn::Connection) -> SocketAddr {
-    connection.remote_address()
 }

@@ -1,8 +1,8 @@
 //! Reaching a node: the ways there are, which of them are tried, and in which order.
 //!
 //! A connection that is there is used, whoever opened it. Else the addresses of the node are dialled, unless the node says that this
-//! leads nowhere. Where it leads nowhere soon, the node is asked by way of its home: by a node that can be dialled, to dial.
-//! Whatever comes first is the connection.
+//! leads nowhere. Where it leads nowhere soon, the node is asked by way of its home: by a node that can be dialled, to dial; by any
+//! other, to look for a path together. Whatever comes first is the connection.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -17,6 +17,7 @@ use nearmesh_common::{
     presence::Presence,
     wire::{NodeAddress, query::Source},
 };
+use nearmesh_relay::{DialError, PeerPathError};
 use thiserror::Error;
 use tokio::time::sleep;
 
@@ -54,6 +55,29 @@ pub enum ConnectError {
     /// It was asked to dial, and did not.
     #[error("node {} was asked to dial, and did not come", .0.short())]
     DidNotDial(NodeId),
+    /// It was called, and nothing came back, neither from it nor from its home.
+    #[error("node {} does not answer by way of its home", .0.short())]
+    NoAnswer(NodeId),
+    /// It answered, but packets pass neither directly nor through a relay.
+    #[error("no path to node {}: packets pass neither directly nor through a relay", .0.short())]
+    NoPath(NodeId),
+    /// It looks for paths to too many others already.
+    #[error("node {} is busy with too many others", .0.short())]
+    Busy(NodeId),
+    /// It was called over a path, and did not let us in.
+    #[error("node {} did not connect: {error}", .node.short())]
+    Handshake {
+        /// Which node.
+        node: NodeId,
+        /// Why.
+        error: DialError,
+    },
+    /// This node has no home by which to call it.
+    #[error("this node has no home yet by which others can be called")]
+    NoHome,
+    /// This node looks for paths to too many others already.
+    #[error(transparent)]
+    Crowded(PeerPathError),
 }
 
 impl From<NodeAddress> for Target {
@@ -92,16 +116,26 @@ impl Node {
         if let Some(lease) = self.connections.keep(peer.node).await {
             return Ok(lease);
         }
-        let hidden = matches!(self.whereabouts.borrow().reach, Reach::Behind(_) | Reach::Blocked);
-        let Some(home) = peer.home.filter(|_| !hidden) else { return self.dial(peer).await };
+        let Some(home) = peer.home else { return self.dial(peer).await };
         let may_lead = self.dialable(peer);
         let asking = async {
             if !may_lead.addresses.is_empty() {
                 sleep(HEAD_START).await;
             }
-            self.have_dialled(peer, home).await
+            self.ask(peer, home).await
         };
         either(self.dial(&may_lead), asking).await
+    }
+
+    /// Has the peer dial, if this node can be dialled; else calls it.
+    async fn ask(self: &Arc<Self>, peer: &Target, home: NodeId) -> Result<Lease, ConnectError> {
+        if self.whereabouts.borrow().reach.is_reachable() {
+            match self.have_dialled(peer, home).await {
+                Err(ConnectError::DidNotDial(_)) => {}
+                outcome => return outcome,
+            }
+        }
+        self.call(peer, home).await
     }
 
     async fn dial(self: &Arc<Self>, peer: &Target) -> Result<Lease, ConnectError> {
@@ -132,7 +166,7 @@ impl Node {
 }
 
 /// Whether two addresses are likely to be in one network. What it spans is not known here: the usual /24 and /64 (guess).
-fn is_near(one: IpAddr, other: IpAddr) -> bool {
+pub fn is_near(one: IpAddr, other: IpAddr) -> bool {
     match (one, other) {
         (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..3] == other.octets()[..3],
         (IpAddr::V6(one), IpAddr::V6(other)) => one.octets()[..8] == other.octets()[..8],

@@ -134,6 +134,11 @@ impl WeakLease {
     pub fn upgrade(&self) -> Option<Lease> {
         self.0.upgrade().map(Lease::new)
     }
+
+    /// The connection, to look at: that keeps it open no longer.
+    fn peek(&self) -> Option<Connection> {
+        self.0.upgrade().map(|held| held.connection.clone())
+    }
 }
 
 /// All connections to members, by peer.
@@ -222,12 +227,19 @@ impl Connections {
         }
     }
 
+    /// A connection to `peer` that is open, whoever opened it.
+    pub fn open(&self, peer: NodeId) -> Option<Connection> {
+        let is_open = |connection: &Connection| connection.close_reason().is_none();
+        let held = self.leased.get(&peer).and_then(|lease| lease.peek());
+        held.filter(is_open).or_else(|| {
+            let accepted = self.accepted.get(&peer)?;
+            accepted.iter().rev().find(|connection| is_open(connection)).cloned()
+        })
+    }
+
     /// Every connection, ours and the peers', with whose it is.
     pub fn all(&self) -> Vec<(NodeId, Connection)> {
-        let leased = self.leased.iter().filter_map(|entry| {
-            let lease = entry.value().upgrade()?;
-            Some((*entry.key(), lease.connection().clone()))
-        });
+        let leased = self.leased.iter().filter_map(|entry| Some((*entry.key(), entry.value().peek()?)));
         let accepted = self.accepted.iter().flat_map(|entry| {
             let peer = *entry.key();
             entry.value().iter().map(|connection| (peer, connection.clone())).collect::<Vec<_>>()

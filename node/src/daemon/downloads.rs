@@ -187,6 +187,7 @@ impl Node {
             state: State::Searching,
             error: None,
             sources: Vec::new(),
+            paths: Vec::new(),
             path: directory.join(&name),
             name,
         });
@@ -317,10 +318,11 @@ impl Node {
             download.sources = sources(&self.address.net, &from);
         });
         let directory = download.path.parent().map(Into::into).unwrap_or_default();
+        let nodes = from.iter().map(|source| source.node).collect();
         let mut request = DownloadRequest::new(hash, &download.name, directory, from);
         request.size = download.size;
         let progress = watch::Sender::new(Progress::default());
-        let shown = self.show_progress(id, progress.subscribe());
+        let shown = self.show_progress(id, nodes, progress.subscribe());
         let connector = LeasingConnector { node: self, leases: Mutex::default() };
         let finished = tokio::select! {
             finished = fetch::download(request, &connector, progress) => finished,
@@ -348,7 +350,12 @@ impl Node {
     }
 
     /// Shows how far a download is, every half second, for as long as it runs.
-    async fn show_progress<T>(&self, id: DownloadId, progress: watch::Receiver<Progress>) -> T {
+    async fn show_progress<T>(
+        &self,
+        id: DownloadId,
+        sources: Vec<NodeId>,
+        progress: watch::Receiver<Progress>,
+    ) -> T {
         let mut last: Option<(u64, Instant)> = None;
         loop {
             sleep(SHOW_EVERY).await;
@@ -362,6 +369,7 @@ impl Node {
                 download.received = progress.verified;
                 download.size = progress.size.or(download.size);
                 download.rate = rate as u64;
+                download.paths = sources.iter().filter_map(|node| self.path_to(*node)).collect();
             });
         }
     }

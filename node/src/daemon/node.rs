@@ -24,6 +24,7 @@ use super::{
     overlay::{Command, Overlay},
     port_mapping::PortMapping,
     search::LastResults,
+    sessions::Sessions,
     signals::Signals,
     whereabouts::Whereabouts,
 };
@@ -59,6 +60,8 @@ pub struct Node {
     pub connections: Connections,
     /// What is said to and by other nodes through the homes.
     pub signals: Signals,
+    /// Paths to peers that cannot be dialled.
+    pub sessions: Sessions,
     /// How many connections peers have open.
     pub incoming: Incoming,
     /// The overlay's links.

@@ -1,30 +1,15 @@
 //! Finding a person and reaching their nodes.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use nearmesh_common::{
-    UserAddress,
-    frame::{MAX_OPEN_FRAME, read_frame, write_frame},
-    presence::Presence,
-    wire::{Open, stream::Pong},
-};
-use tokio::time::{sleep, timeout};
+use nearmesh_common::{UserAddress, presence::Presence};
 
-use super::{clock::wall, connections::Lease, events::events, node::Node};
+use super::{clock::wall, connections::Lease, node::Node};
 use crate::{
-    control::api::{ApiError, Events, Lookup, PingEvent, PingReply, PingRequest, PingSummary, UserNode},
+    control::api::{ApiError, Lookup, UserNode},
     proto::{Event, Question},
 };
-
-/// Between two pings, as `ping` does.
-const PING_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a pong may take.
-const PONG_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A node of a user, as its verified presence says.
 pub struct Located {
@@ -81,13 +66,14 @@ impl Node {
         let nodes = join_all(located.into_iter().map(|node| async move {
             let rtt = match node.online {
                 true if node.presence.node == self.id => Some(Duration::ZERO),
-                true => self.measure(&node.presence.addresses).await,
+                true => self.rtt_to(&node.presence).await,
                 false => None,
             };
             UserNode {
                 node_id: node.presence.node.into(),
                 home: node.presence.home.into(),
                 seen: node.presence.sequence,
+                way: self.path_to(node.presence.node).map(|path| path.way),
                 since: node.presence.since,
                 online: node.online,
                 rtt_ms: rtt.map(millis),
@@ -124,34 +110,12 @@ impl Node {
         Err(error.hint(format!("`nearmesh lookup {user}` shows what the net knows")))
     }
 
-    /// Measures the way to a user, over the connection that everything else uses.
-    ///
-    /// # Errors
-    /// As [`Node::reach`].
-    pub async fn ping_user(self: Arc<Self>, request: PingRequest) -> Result<Events<PingEvent>, ApiError> {
-        let (node, lease) = self.reach(&request.user).await?;
-        Ok(events(move |sink| async move {
-            let mut summary = PingSummary { sent: 0, received: 0 };
-            for round in 0..request.count {
-                if round > 0 {
-                    sleep(PING_INTERVAL).await;
-                }
-                summary.sent += 1;
-                let Ok(Some(rtt)) = timeout(PONG_TIMEOUT, ping(lease.connection())).await else { continue };
-                summary.received += 1;
-                let reply = PingReply {
-                    node_id: node.presence.node.into(),
-                    address: lease.connection().remote_address(),
-                    path: "direct".to_owned(),
-                    rtt_ms: millis(rtt),
-                };
-                if sink.put(PingEvent::Reply(reply)).await.is_err() {
-                    return Ok(());
-                }
-            }
-            let _ = sink.put(PingEvent::Done(summary)).await;
-            Ok(())
-        }))
+    /// The round trip to a node: of the path in use, or by STUN.
+    async fn rtt_to(&self, presence: &Presence) -> Option<Duration> {
+        match self.path_to(presence.node).and_then(|path| path.rtt_ms) {
+            Some(ms) => Duration::try_from_secs_f64(ms / 1000.0).ok(),
+            None => self.measure(&presence.addresses).await,
+        }
     }
 
     /// The smallest round trip to any of these addresses, by STUN, from beside the port: who is only measured must remain a stranger to
@@ -168,15 +132,6 @@ impl Node {
         });
         join_all(probes).await.into_iter().flatten().min_by_key(|(_, rtt)| *rtt)
     }
-}
-
-async fn ping(connection: &quinn::Connection) -> Option<Duration> {
-    let begun = Instant::now();
-    let (mut send, mut receive) = connection.open_bi().await.ok()?;
-    write_frame(&mut send, &Open::Ping).await.ok()?;
-    send.finish().ok()?;
-    read_frame::<Pong>(&mut receive, MAX_OPEN_FRAME).await.ok()?;
-    Some(begun.elapsed())
 }
 
 /// Milliseconds, as the control API gives round trips.

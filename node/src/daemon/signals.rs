@@ -10,7 +10,7 @@ use nearmesh_common::{
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use super::{node::Node, overlay::Command};
+use super::{node::Node, overlay::Command, sessions::Call};
 use crate::proto::push::PushGate;
 
 /// Signals of one session that wait to be read. More than that is a flood: what matters is repeated.
@@ -33,6 +33,8 @@ pub struct Signals {
     listeners: DashMap<(NodeId, SessionId), mpsc::Sender<Heard>>,
     /// Who may make this node dial.
     pub gate: Mutex<PushGate>,
+    /// Who may call.
+    pub calls: Mutex<PushGate>,
     /// Those whom this node dials because they asked it to.
     dialling: Arc<DashMap<NodeId, ()>>,
 }
@@ -60,7 +62,8 @@ pub struct Listening {
 impl Signals {
     /// Nobody listens yet; what this node says goes by this queue.
     pub fn new(me: NodeId, overlay: mpsc::Sender<Command>) -> Self {
-        Self { me, overlay, listeners: DashMap::new(), gate: Mutex::default(), dialling: Arc::default() }
+        let (gate, calls) = (Mutex::default(), Mutex::default());
+        Self { me, overlay, listeners: DashMap::new(), gate, calls, dialling: Arc::default() }
     }
 
     /// Not while the last request of `from` is still being answered: it repeats itself.
@@ -119,6 +122,9 @@ impl Node {
                 }
             }
             (None, SignalBody::Push(addresses)) => self.on_push(from, &addresses),
+            (None, SignalBody::Call { key, home, offer }) => {
+                self.on_call(Call { from, home, session, key, offer });
+            }
             (None, body) => debug!(from = %from.short(), ?body, "a signal that nobody waits for"),
         }
     }

@@ -36,6 +36,7 @@ use super::{
     overlay::{self, Command, Overlay, OverlayTask},
     port_mapping,
     reachability::{self, Reachability},
+    sessions::Sessions,
     signals::Signals,
     whereabouts::Whereabouts,
 };
@@ -191,6 +192,7 @@ async fn start(
         links: Links::new(id, link_events),
         asker: Asker::new(commands.clone()),
         signals: Signals::new(id, commands.clone()),
+        sessions: Sessions::default(),
         commands,
         overlay: overlay.clone(),
         relays: watch::Sender::new(Vec::new()),

@@ -22,6 +22,7 @@ impl Node {
             supernodes: u32::try_from(overlay.supernodes.len()).unwrap_or(u32::MAX),
             shared: SharedTotal { files: shared.files, bytes: shared.bytes },
             relaying: self.relaying(),
+            paths: self.paths(),
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             problems: self.problems(&overlay),

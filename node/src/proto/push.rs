@@ -56,6 +56,11 @@ impl PushGate {
         good
     }
 
+    /// Whether to answer a call of `caller` now.
+    pub fn admit_call(&mut self, caller: NodeId, now: Now) -> bool {
+        self.take(caller, now.instant)
+    }
+
     fn take(&mut self, asker: NodeId, now: Instant) -> bool {
         if self.askers.len() >= MAX_ASKERS && !self.askers.contains_key(&asker) {
             let oldest = self.askers.iter().min_by_key(|(_, bucket)| bucket.full_at).map(|(node, _)| *node);

@@ -38,6 +38,7 @@ async fn status_says_who_and_where_and_what_is_wrong() {
         "0.25 ms",
         "3 files, 3.0 MiB",
         "relays      for 2 pairs of nodes, 5.0 MiB so far\n",
+        ": relayed by hub@lab, 31 ms",
         "1 min 1 s",
         "The disk",
     ] {
@@ -52,6 +53,9 @@ async fn status_says_who_and_where_and_what_is_wrong() {
     assert_eq!(status["role"], "ordinary");
     assert_eq!(status["shared"], json!({"files": 3, "bytes": 3 << 20}));
     assert_eq!(status["relaying"], json!({"sessions": 2, "bytes": 5 << 20, "packets": 4_000, "refused": 1}));
+    let path = &status["paths"][0];
+    assert_eq!((&path["user"], &path["path"]), (&json!("bob@lab"), &json!("relayed")));
+    assert_eq!((&path["relay"], &path["rtt_ms"]), (&json!("hub@lab"), &json!(31.0)));
     assert_eq!(
         (&status["children"], &status["supernodes"], &status["standby"]),
         (&json!(0), &json!(3), &Value::Null)
@@ -161,6 +165,7 @@ async fn a_bare_name_means_somebody_of_this_net() {
     assert!(stdout(&alice.run("lookup bob").await).starts_with("bob@lab is online"));
     let lookup = &objects(&alice.run("lookup bob@lab --json").await)[0];
     assert_eq!(lookup["nodes"][0]["addresses"], json!(["127.0.0.1:2"]));
+    assert_eq!(lookup["nodes"][0]["path"], "relayed");
     assert_eq!(lookup["nodes"][0]["seen"], json!(1_700_000_060_000_u64));
     assert_eq!(exit(&alice.run("lookup bob@elsewhere").await), 3);
     assert_eq!(exit(&alice.run("net invite bob@elsewhere").await), 5);
@@ -178,8 +183,15 @@ async fn invite_prints_the_ticket_and_nothing_else() {
 async fn ping_counts_what_comes_back() {
     let alice = start();
     let replies = objects(&alice.run("ping bob --count 2 --json").await);
-    assert_eq!(replies.len(), 2);
-    assert_eq!(replies[0]["path"], "direct");
+    let said = |at: usize| ["path", "relay", "rtt_ms", "at_ms"].map(|key| replies[at][key].clone());
+    assert_eq!(said(0), [json!("relayed"), json!("hub@lab"), json!(0.3), json!(40.0)]);
+    assert_eq!(said(1), [json!("direct"), json!(null), json!(12.0), json!(1400.0)], "the path changed");
+    assert_eq!((said(2)[0].clone(), replies.len()), (json!("direct"), 3));
+    let text = stdout(&alice.run("ping bob --count 2").await);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].ends_with(", relayed by hub@lab: 0.30 ms"), "{text}");
+    assert_eq!(lines[1], "path changed after 1.4 s: direct, 12 ms");
+    assert!(lines[2].ends_with(", direct at 127.0.0.1:2: 0.30 ms"), "{text}");
     let silence = alice.run("ping carol").await;
     assert_eq!(exit(&silence), 1);
     assert!(stderr(&silence).contains("none of 4 pings"));
@@ -212,6 +224,7 @@ async fn tables_of_downloads_and_supernodes_show_what_matters() {
     assert!(
         downloads.contains("running")
             && downloads.contains("500 B/s")
+            && downloads.contains("relayed by hub@lab")
             && downloads.contains("julia fractal.ogg")
     );
     let supernodes = stdout(&alice.run("supernodes").await);

@@ -115,6 +115,19 @@ fn share(path: PathBuf) -> Share {
     Share { path, files: 3, bytes: 3 << 20, unreadable: 1 }
 }
 
+/// A path through a relay.
+fn relayed() -> Way {
+    Way { path: PathKind::Relayed, relay: Some("hub@lab".to_owned()) }
+}
+
+fn direct() -> Way {
+    Way { path: PathKind::Direct, relay: None }
+}
+
+fn path_to_bob() -> NodePath {
+    NodePath { node_id: node(2), user: bob(), way: relayed(), rtt_ms: Some(31.0) }
+}
+
 pub fn download(state: State, received: u64) -> Download {
     Download {
         id: DownloadId(1),
@@ -126,6 +139,7 @@ pub fn download(state: State, received: u64) -> Download {
         state,
         error: (state == State::Failed).then(|| "every source sent wrong bytes".to_owned()),
         sources: vec![Source { user: bob(), node_id: node(2) }],
+        paths: vec![path_to_bob()],
         path: PathBuf::from("/got/julia fractal.ogg"),
     }
 }
@@ -149,6 +163,7 @@ impl NodeApi for Alice {
             supernodes: 3,
             shared: SharedTotal { files: 3, bytes: 3 << 20 },
             relaying: Relaying { sessions: 2, bytes: 5 << 20, packets: 4_000, refused: 1 },
+            paths: vec![path_to_bob()],
             uptime_ms: 61_000,
             version: "0.1.0".to_owned(),
             problems: vec!["The disk is nearly full.".to_owned()],
@@ -240,15 +255,26 @@ impl NodeApi for Alice {
             since: UnixMillis(1_700_000_000_000),
             online: true,
             rtt_ms: None,
+            way: Some(relayed()),
         };
         Ok(Lookup { user, online: true, nodes: vec![bobs] })
     }
 
     async fn ping(&self, request: PingRequest) -> Result<Events<PingEvent>, ApiError> {
-        let address = "127.0.0.1:2".parse().unwrap();
-        let reply = PingReply { node_id: node(2), address, path: "direct".to_owned(), rtt_ms: 0.3 };
         let replies = if request.user == bob() { request.count } else { 0 };
-        let mut all: Vec<_> = (0..replies).map(|_| Ok(PingEvent::Reply(reply.clone()))).collect();
+        let reply = |round: u32| PingReply {
+            node_id: node(2),
+            address: (round > 0).then(|| "127.0.0.1:2".parse().unwrap()),
+            way: if round > 0 { direct() } else { relayed() },
+            rtt_ms: 0.3,
+            at_ms: f64::from(round) * 1000.0 + 40.0,
+        };
+        let mut all: Vec<_> = (0..replies).map(|round| Ok(PingEvent::Reply(reply(round)))).collect();
+        if replies > 1 {
+            let change =
+                PathChange { node_id: node(2), way: Some(direct()), rtt_ms: Some(12.0), at_ms: 1400.0 };
+            all.insert(1, Ok(PingEvent::Path(change)));
+        }
         all.push(Ok(PingEvent::Done(PingSummary { sent: request.count, received: replies })));
         events(all)
     }

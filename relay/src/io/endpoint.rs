@@ -247,8 +247,8 @@ impl Endpoint {
     /// Connects to the peer of `path` and verifies that it is the node that it should be, as soon as there is a route.
     pub async fn dial_path(&self, path: &PeerPath) -> Result<Connection, DialError> {
         let mut route = path.watch_route();
-        let routed = timeout(HANDSHAKE_LIMIT, route.wait_for(Option::is_some)).await;
-        if !matches!(routed, Ok(Ok(_))) {
+        let routed = async { route.wait_for(Option::is_some).await.is_ok() };
+        if !timeout(HANDSHAKE_LIMIT, routed).await.unwrap_or(false) {
             return Err(DialError::NoRoute);
         }
         let config = self.configs().path_client(path.peer().epoch.clone());

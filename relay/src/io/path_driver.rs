@@ -12,10 +12,10 @@ use std::{
 
 use nearmesh_common::{
     NodeId,
-    wire::signal::{RelayOffer, SignalBody},
+    wire::signal::{RelayOffer, SessionId, SignalBody},
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::{sleep_until, timeout},
 };
@@ -73,9 +73,17 @@ pub struct PathStatus {
 /// How the node speaks to the driver. Clones speak to the same one, which ends with the last of them.
 #[derive(Clone, Debug)]
 pub struct PathHandle {
-    inputs: mpsc::Sender<Input>,
+    inputs: mpsc::Sender<Word>,
     status: watch::Receiver<PathStatus>,
     path: PeerPath,
+}
+
+/// What the node says to the driver.
+#[derive(Debug)]
+enum Word {
+    Input(Input),
+    /// Whether the session gives way to this one.
+    YieldsTo(SessionId, oneshot::Sender<bool>),
 }
 
 /// The session was over already.
@@ -87,7 +95,17 @@ impl PathHandle {
     /// Says something to the machine. [`Input::Signal`], [`Input::Undelivered`], [`Input::Local`], [`Input::NetworkChanged`]
     /// and what is about relays are the node's to say, and [`Input::End`]; all else the driver knows itself.
     pub async fn tell(&self, input: Input) -> Result<(), SessionOver> {
-        self.inputs.send(input).await.map_err(|_| SessionOver)
+        self.inputs.send(Word::Input(input)).await.map_err(|_| SessionOver)
+    }
+
+    /// Whether this session gives way to another one to which the same peer calls now, as [`Session::yields_to`] has it. One that is
+    /// over does.
+    pub async fn yields_to(&self, theirs: SessionId) -> bool {
+        let (answer, answered) = oneshot::channel();
+        match self.inputs.send(Word::YieldsTo(theirs, answer)).await {
+            Ok(()) => answered.await.unwrap_or(true),
+            Err(_) => true,
+        }
     }
 
     /// A signal of the peer came, in this session.
@@ -151,7 +169,7 @@ struct Driver {
     endpoint: Endpoint,
     path: PeerPath,
     news: mpsc::Receiver<PathNews>,
-    inputs: mpsc::Receiver<Input>,
+    inputs: mpsc::Receiver<Word>,
     outputs: mpsc::Sender<DriverOutput>,
     backlog: VecDeque<DriverOutput>,
     /// The channels that are open.
@@ -193,8 +211,14 @@ impl Driver {
                         room.send(output);
                     }
                 }
-                // The last handle is dropped.
-                input = self.inputs.recv() => return input.unwrap_or(Input::End),
+                word = self.inputs.recv() => match word {
+                    Some(Word::Input(input)) => return input,
+                    Some(Word::YieldsTo(theirs, answer)) => {
+                        let _ = answer.send(self.session.yields_to(theirs, now()));
+                    }
+                    // The last handle is dropped.
+                    None => return Input::End,
+                },
                 Some(news) = self.news.recv() => match news {
                     PathNews::Probe { route, packet } => return Input::Probe { route, packet },
                     PathNews::Heard(route) => return Input::Heard { route },

@@ -75,6 +75,8 @@ pub enum Input {
         /// From where.
         from: SocketAddr,
     },
+    /// A path broke: perhaps this node is seen at another address now.
+    Doubt,
     /// The time that `poll_timeout` gave has come.
     Timeout,
 }

@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, str::FromStr};
 use nearmesh_common::{ContentHash, id::ParseIdError};
 use serde::{Deserialize, Serialize};
 
-use super::{AsText, Source};
+use super::{AsText, NodePath, Source};
 
 /// What is to be fetched, and where to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +63,9 @@ pub struct Download {
     pub error: Option<String>,
     /// Where it comes from.
     pub sources: Vec<Source>,
+    /// How the bytes come, from those sources to which there is a connection.
+    #[serde(default)]
+    pub paths: Vec<NodePath>,
     /// The complete file, or where it will be.
     pub path: PathBuf,
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use nearmesh_common::{ContentHash, NodeId, UnixMillis, UserAddress};
 use serde::{Deserialize, Serialize};
 
-use super::AsText;
+use super::{AsText, Way};
 
 /// Where a user is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,9 @@ pub struct UserNode {
     pub online: bool,
     /// The way there and back, if it was measured.
     pub rtt_ms: Option<f64>,
+    /// The path to it, if there is a connection now.
+    #[serde(flatten)]
+    pub way: Option<Way>,
 }
 
 /// Whom to ping, and how often.
@@ -51,6 +54,8 @@ pub struct PingRequest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PingEvent {
+    /// Packets take another path now.
+    Path(PathChange),
     /// One came back.
     Reply(PingReply),
     /// That was all.
@@ -62,12 +67,29 @@ pub enum PingEvent {
 pub struct PingReply {
     /// From which node.
     pub node_id: AsText<NodeId>,
-    /// From where.
-    pub address: SocketAddr,
-    /// What kind of path it took: `direct`.
-    pub path: String,
+    /// From where; nothing if it was relayed.
+    pub address: Option<SocketAddr>,
+    /// Which path it took.
+    #[serde(flatten)]
+    pub way: Way,
     /// The way there and back.
     pub rtt_ms: f64,
+    /// Milliseconds since the first attempt to reach the user.
+    pub at_ms: f64,
+}
+
+/// The path to a node changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PathChange {
+    /// To which.
+    pub node_id: AsText<NodeId>,
+    /// Which it is now; nothing while there is none.
+    #[serde(flatten)]
+    pub way: Option<Way>,
+    /// The way there and back, if it was measured.
+    pub rtt_ms: Option<f64>,
+    /// Milliseconds since the first attempt to reach the user.
+    pub at_ms: f64,
 }
 
 /// How a ping went.

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use nearmesh_common::{NetName, NodeId, UserAddress};
 use serde::{Deserialize, Serialize};
 
-use super::AsText;
+use super::{AsText, NodePath};
 
 /// How the node is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,8 @@ pub struct Status {
     pub shared: SharedTotal,
     /// What it forwards for others.
     pub relaying: Relaying,
+    /// How packets go to the nodes to which there are connections.
+    pub paths: Vec<NodePath>,
     /// Milliseconds since it came up.
     pub uptime_ms: u64,
     /// Of the program.

@@ -133,6 +133,10 @@ impl Discovery {
                 }
             }
             Input::Stranger { from } => self.on_stranger(from),
+            Input::Doubt => {
+                self.next_check = Some(now);
+                self.handle_timeout(now);
+            }
             Input::Timeout => self.handle_timeout(now),
         }
         self.go_on(now);
