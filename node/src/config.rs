@@ -232,9 +232,12 @@ impl Config {
 impl RelaySettings {
     /// What the relay may lend, if it is on.
     pub fn limits(&self) -> Option<Limits> {
+        let usual = Limits::default();
         let rate = (self.rate > 0).then_some(self.rate);
+        // Who says how much in all has said enough: a pair that is alone may have all of it.
+        let pair_rate = if rate.is_some() { None } else { usual.pair_rate };
         let sessions = self.sessions as usize;
-        self.on.then(|| Limits { sessions, rate, ..Limits::default() })
+        self.on.then_some(Limits { sessions, rate, pair_rate, ..usual })
     }
 }
 
@@ -282,9 +285,10 @@ mod tests {
         let profile = Profile::locate(Some(Path::new("/srv/alice"))).unwrap();
         let limits = |text: &str, overrides| parse(text).unwrap().settle(overrides, &profile).relay.limits();
         let usual = limits("", Overrides::default()).unwrap();
-        assert_eq!((usual.rate, usual.sessions), (None, limits::SESSIONS));
+        assert_eq!((usual.rate, usual.pair_rate), (None, Some(limits::PAIR_RATE)));
+        assert_eq!(usual.sessions, limits::SESSIONS);
         let own = limits("relay_rate = 1000000\nrelay_sessions = 20", Overrides::default()).unwrap();
-        assert_eq!((own.rate, own.sessions), (Some(1_000_000), 20));
+        assert_eq!((own.rate, own.pair_rate, own.sessions), (Some(1_000_000), None, 20));
         assert_eq!(limits("relay = false", Overrides::default()), None);
         let yes = Overrides { relay: Some(true), relay_rate: Some(7), ..Overrides::default() };
         assert_eq!(limits("relay = false\nrelay_rate = 9", yes).unwrap().rate, Some(7));

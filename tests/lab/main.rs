@@ -20,9 +20,13 @@ mod processes;
 #[cfg(target_os = "linux")]
 mod punching;
 #[cfg(target_os = "linux")]
+mod routers;
+#[cfg(target_os = "linux")]
 mod sessions;
 #[cfg(target_os = "linux")]
 mod transfers;
+#[cfg(target_os = "linux")]
+mod verdicts;
 
 #[cfg(target_os = "linux")]
 tests::lab_before_main!();

@@ -6,5 +6,6 @@ mod journey;
 mod reaching;
 mod recovery;
 mod refusals;
+mod relay;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nearmesh-under-test");

@@ -13,7 +13,7 @@ mod machines;
 mod network;
 mod oracle;
 mod process;
-mod schedule;
+pub(crate) mod schedule;
 mod traffic;
 mod workload;
 

@@ -76,6 +76,9 @@ pub struct Offer {
     pub candidates: Vec<Candidate>,
     /// What stands before it.
     pub nat: Nat,
+    /// Counts the rounds of punching that this side began. One more than before says: it has primed, and waits for the
+    /// other side's pings.
+    pub round: u32,
     /// Relays that this side can use, its home first if that relays, then nearest first; last those of the other side that
     /// it has measured. At most [`MAX_RELAYS`].
     pub relays: Vec<RelayOffer>,

@@ -9,7 +9,7 @@ use super::{
     harmless::harmless,
     units::{duration, files, rtt, size},
 };
-use crate::control::api::{Attachment, Relaying, Role, Status};
+use crate::control::api::{Attachment, PortMapping, Reach, Reachability, Relaying, Role, Status};
 
 /// How the node is: its home, its role, what it shares, what is wrong.
 #[derive(Debug, Args)]
@@ -35,6 +35,7 @@ fn text(status: &Status) -> String {
          home        {home}\n  \
          standby     {standby}\n  \
          supernodes  {supernodes} known\n  \
+         {reachability}\
          shared      {files}, {bytes}\n  \
          {relays}\
          up for      {uptime}\n  \
@@ -45,6 +46,7 @@ fn text(status: &Status) -> String {
         home = attachment(status.home.as_ref(), status),
         standby = attachment(status.standby.as_ref(), status),
         supernodes = status.supernodes,
+        reachability = reachability(&status.reachability),
         files = files(status.shared.files),
         bytes = size(status.shared.bytes),
         relays = relays(&status.relaying),
@@ -62,6 +64,37 @@ fn text(status: &Status) -> String {
         text.push_str(&format!("\n  ! {}", harmless(problem)));
     }
     text
+}
+
+/// The verdict, what is known of the NAT if there is one, and what the router does for the node, if anything.
+fn reachability(known: &Reachability) -> String {
+    let mut lines = format!("reach       {}\n  ", harmless(&known.verdict));
+    if known.reach != Reach::Unknown && known.mapping.as_deref().is_some_and(|mapping| mapping != "none") {
+        lines.push_str(&format!("NAT         {}\n  ", facts(known)));
+    }
+    if let PortMapping::Mapped { protocol, address, public } = &known.port_mapping {
+        let but = if *public { "" } else { ", where the internet does not see it: another NAT is before it" };
+        let protocol = harmless(protocol);
+        lines.push_str(&format!("router      lets everybody in at {address} ({protocol}){but}\n  "));
+    }
+    lines
+}
+
+fn facts(known: &Reachability) -> String {
+    let told = |fact: &Option<String>| {
+        fact.as_deref().map_or("unknown".to_owned(), |fact| harmless(fact).to_string())
+    };
+    let mut facts = format!("{} mapping, {} filtering", told(&known.mapping), told(&known.filtering));
+    if let Some(step) = known.port_step {
+        facts.push_str(&format!(", ports {step} apart"));
+    }
+    if known.hairpinning == Some(true) {
+        facts.push_str(", hairpinning");
+    }
+    if let Some(lifetime) = known.mapping_lifetime_ms {
+        facts.push_str(&format!(", remembers for {} at least", duration(Duration::from_millis(lifetime))));
+    }
+    facts
 }
 
 /// A line, if there is anything to say.

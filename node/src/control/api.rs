@@ -13,6 +13,7 @@ mod error;
 mod net;
 mod path;
 mod person;
+mod reachability;
 mod search;
 mod share;
 mod status;
@@ -31,6 +32,7 @@ pub use person::{
     Lookup, PathChange, PingEvent, PingReply, PingRequest, PingSummary, SendEvent, SendProgress, SendRequest,
     Sent, UserNode,
 };
+pub use reachability::{PortMapping, Reach, Reachability};
 pub use search::{SearchEvent, SearchRequest, SearchResult, Searched, Source};
 pub use share::{Share, ShareEvent, ShareProgress, ShareRequest};
 pub use status::{Attachment, Ready, Relaying, Role, SharedTotal, Status, Supernode};

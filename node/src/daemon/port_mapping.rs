@@ -1,7 +1,8 @@
 //! Asking the router to let everybody in at this node's port: PCP, NAT-PMP, or UPnP IGD, whichever it speaks.
 //!
-//! One task asks, renews in time, asks again when the machine's addresses change, and gives the mapping back when the node ends. What
-//! the router says is not believed to be reachable by itself: that takes a dial-back (`reachability`).
+//! One task asks, renews in time, asks again when the machine's own address or that of the router changes, and gives the mapping back when
+//! the node ends. What the router says is not believed to be reachable by itself: that takes a dial-back (`reachability`). A router that
+//! hangs, lies or talks nonsense costs seconds and at most a MiB (the crates bound their answers).
 
 mod gateway;
 mod lease;
@@ -14,10 +15,7 @@ use std::{
 };
 
 use nearmesh_common::scope::Scope;
-use tokio::{
-    sync::watch,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
 use super::{node::Node, whereabouts::Whereabouts};
@@ -110,16 +108,16 @@ pub async fn keep(node: Arc<Node>) {
     let mut known = node.whereabouts();
     let mut stop = node.stop.subscribe();
     while !*stop.borrow() {
-        let own = way_out(&known.borrow_and_update());
+        let mut place = Place::of(&known.borrow_and_update());
         let mut lease = tokio::select! {
-            lease = acquire(&node, own) => lease,
+            lease = acquire(&node, place.own) => lease,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         loop {
             let wait = publish(&node, lease.as_ref());
             let go_on = tokio::select! {
                 () = sleep(wait) => true,
-                () = moved(&mut known, own) => false,
+                _ = known.wait_for(|known| place.is_left(known)) => false,
                 _ = stop.wait_for(|stop| *stop) => false,
             };
             let renewed = match &mut lease {
@@ -161,7 +159,7 @@ fn publish(node: &Node, lease: Option<&Lease>) -> Duration {
         Some(lease) => {
             let state = PortMapping::Mapped { by: lease.protocol(), external: lease.external() };
             // Half of it: then one renewal may fail (RFC 6886, section 3.3).
-            (state, (lease.lifetime() / 2).max(SHORTEST_LEASE))
+            (state, (lease.lifetime() / 2).clamp(SHORTEST_LEASE, LIFETIME / 2))
         }
     };
     let news = node.port_mapping.send_if_modified(|before| {
@@ -175,13 +173,36 @@ fn publish(node: &Node, lease: Option<&Lease>) -> Duration {
     wait
 }
 
-/// Waits until the machine's way out is another one.
-async fn moved(known: &mut watch::Receiver<Whereabouts>, from: SocketAddr) {
-    let _ = known.wait_for(|known| way_out(known) != from).await;
+/// Where a mapping is of use: to the machine's own address, at a router with this one.
+struct Place {
+    own: SocketAddr,
+    /// As whom supernodes see the node, in order; nothing until they say so.
+    seen: Vec<IpAddr>,
 }
 
-fn way_out(known: &Whereabouts) -> SocketAddr {
-    known.host.first().copied().unwrap_or_else(|| SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 0))
+impl Place {
+    fn of(known: &Whereabouts) -> Self {
+        let nowhere = SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 0);
+        Self { own: known.host.first().copied().unwrap_or(nowhere), seen: seen(known) }
+    }
+
+    /// Whether the node is elsewhere now. Another router may have given it the same address as the one before.
+    fn is_left(&mut self, known: &Whereabouts) -> bool {
+        let now = Self::of(known);
+        let first = self.seen.is_empty();
+        let elsewhere = !first && !now.seen.is_empty() && now.seen != self.seen;
+        if first {
+            self.seen = now.seen;
+        }
+        now.own != self.own || elsewhere
+    }
+}
+
+fn seen(known: &Whereabouts) -> Vec<IpAddr> {
+    let mut seen: Vec<IpAddr> = known.server_reflexive.iter().map(SocketAddr::ip).collect();
+    seen.sort_unstable();
+    seen.dedup();
+    seen
 }
 
 #[cfg(test)]
@@ -198,6 +219,23 @@ mod tests {
             assert_eq!(mapped(inner).external(), None);
             assert!(mapped(inner).to_string().contains("behind another NAT"));
         }
+    }
+
+    #[test]
+    fn a_mapping_is_asked_for_again_when_the_own_or_the_routers_address_changes() {
+        let mut alice = Whereabouts::new(vec!["192.168.1.5:7117".parse().unwrap()]);
+        let mut place = Place::of(&alice);
+        alice.server_reflexive = vec!["203.0.113.7:41000".parse().unwrap()];
+        assert!(!place.is_left(&alice), "that is where it was all the time");
+        alice.server_reflexive = vec!["203.0.113.7:42000".parse().unwrap()];
+        assert!(!place.is_left(&alice), "another port is no other router");
+        alice.server_reflexive.clear();
+        assert!(!place.is_left(&alice), "nobody says anything for a while");
+        alice.server_reflexive = vec!["198.51.100.1:7117".parse().unwrap()];
+        assert!(place.is_left(&alice));
+        let mut place = Place::of(&alice);
+        alice.host = vec!["192.168.1.6:7117".parse().unwrap()];
+        assert!(place.is_left(&alice));
     }
 
     #[test]

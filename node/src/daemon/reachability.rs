@@ -161,7 +161,7 @@ impl Reachability {
     fn publish(&self, report: Report) {
         let reach = report.verdict.reach();
         info!(verdict = %report.verdict, mapping = %report.nat.mapping, filtering = %report.nat.filtering, "reachability");
-        let relays = reach.is_reachable();
+        let relays = reach.is_reachable() && self.node.settings.relay.on;
         self.node.whereabouts.send_modify(|known| {
             *known = Whereabouts {
                 host: std::mem::take(&mut known.host),

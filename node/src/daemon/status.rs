@@ -20,6 +20,7 @@ impl Node {
             standby: overlay.standby.map(|node| attachment(&overlay, node)),
             children: u32::try_from(overlay.children).unwrap_or(u32::MAX),
             supernodes: u32::try_from(overlay.supernodes.len()).unwrap_or(u32::MAX),
+            reachability: self.whereabouts.borrow().tell(&self.port_mapping.borrow()),
             shared: SharedTotal { files: shared.files, bytes: shared.bytes },
             relaying: self.relaying(),
             paths: self.paths(),
@@ -70,6 +71,7 @@ impl Node {
             bytes: counters.bytes,
             packets: counters.packets,
             refused: counters.refused,
+            dropped: counters.dropped.total(),
         }
     }
 

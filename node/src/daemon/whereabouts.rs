@@ -2,6 +2,8 @@
 //!
 //! One task (`reachability`) finds it out and publishes it; presence, tickets, the search for paths to a peer and `status` read it.
 
+mod telling;
+
 use std::{net::SocketAddr, time::Duration};
 
 use nearmesh_common::{
@@ -58,7 +60,17 @@ impl Whereabouts {
     /// At most [`MAX_ADDRESSES`].
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let seen = self.server_reflexive.iter().filter(|_| self.reach.is_reachable());
-        distinct(self.host.iter().chain(&self.mapped).chain(seen).copied(), MAX_ADDRESSES)
+        distinct(self.host.iter().chain(&self.likely_mapped()).chain(seen).copied(), MAX_ADDRESSES)
+    }
+
+    /// The address that the router gave, unless supernodes see the node elsewhere: then the router lies, or is not the last one, and
+    /// peers would send their first packets to somebody who has nothing to do with them.
+    fn likely_mapped(&self) -> Option<SocketAddr> {
+        let contradicted = |mapped: &SocketAddr| {
+            let seen = || self.server_reflexive.iter().map(|seen| seen.ip());
+            seen().next().is_some() && seen().all(|ip| ip != mapped.ip())
+        };
+        self.mapped.filter(|mapped| !contradicted(mapped))
     }
 
     /// Where a peer that is expected may try (RFC 8445, section 5.1.1). At most [`MAX_CANDIDATES`].
@@ -66,7 +78,7 @@ impl Whereabouts {
         let of = |kind, addresses: &[SocketAddr]| -> Vec<Candidate> {
             addresses.iter().map(|address| Candidate { kind, address: *address }).collect()
         };
-        let mut candidates = of(CandidateKind::Mapped, self.mapped.as_slice());
+        let mut candidates = of(CandidateKind::Mapped, self.likely_mapped().as_slice());
         candidates.extend(of(CandidateKind::ServerReflexive, &self.server_reflexive));
         candidates.extend(of(CandidateKind::Host, &self.host));
         candidates.truncate(MAX_CANDIDATES);
@@ -110,6 +122,18 @@ mod tests {
         alice.reach = Reach::Reachable;
         alice.mapped = alice.server_reflexive.first().copied();
         assert_eq!(alice.addresses().len(), 3);
+    }
+
+    #[test]
+    fn a_mapped_address_of_another_machine_than_supernodes_see_is_told_nobody() {
+        let mut alice = alice();
+        alice.mapped = Some("8.8.8.8:53".parse().unwrap());
+        assert_eq!(alice.addresses(), alice.host);
+        assert!(alice.candidates().iter().all(|candidate| candidate.kind != CandidateKind::Mapped));
+        alice.mapped = Some("203.0.113.7:7117".parse().unwrap());
+        assert_eq!(alice.addresses().last(), alice.mapped.as_ref());
+        alice.server_reflexive.clear();
+        assert_eq!(alice.addresses().last(), alice.mapped.as_ref(), "nobody has seen the node yet");
     }
 
     #[test]

@@ -37,6 +37,9 @@ async fn status_says_who_and_where_and_what_is_wrong() {
         "127.0.0.1:3",
         "0.25 ms",
         "3 files, 3.0 MiB",
+        "reach       behind a NAT: direct connections work with most peers\n",
+        "NAT         endpoint-independent mapping, address-and-port-dependent filtering, remembers for 32 s at least\n",
+        "router      lets everybody in at 203.0.113.7:7117 (UPnP)\n",
         "relays      for 2 pairs of nodes, 5.0 MiB so far\n",
         ": relayed by hub@lab, 31 ms",
         "1 min 1 s",
@@ -52,7 +55,16 @@ async fn status_says_who_and_where_and_what_is_wrong() {
     );
     assert_eq!(status["role"], "ordinary");
     assert_eq!(status["shared"], json!({"files": 3, "bytes": 3 << 20}));
-    assert_eq!(status["relaying"], json!({"sessions": 2, "bytes": 5 << 20, "packets": 4_000, "refused": 1}));
+    let reachability = &status["reachability"];
+    assert_eq!((&reachability["reach"], &reachability["port_step"]), (&json!("behind"), &Value::Null));
+    assert_eq!(
+        reachability["port_mapping"],
+        json!({"state": "mapped", "protocol": "UPnP", "address": "203.0.113.7:7117", "public": true})
+    );
+    assert_eq!(
+        status["relaying"],
+        json!({"sessions": 2, "bytes": 5 << 20, "packets": 4_000, "refused": 1, "dropped": 7})
+    );
     let path = &status["paths"][0];
     assert_eq!((&path["user"], &path["path"]), (&json!("bob@lab"), &json!("relayed")));
     assert_eq!((&path["relay"], &path["rtt_ms"]), (&json!("hub@lab"), &json!(31.0)));

@@ -10,7 +10,7 @@ use std::{
     io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -49,6 +49,8 @@ struct Inner {
     outboxes: Mutex<BTreeMap<EndId, mpsc::Sender<FromRelay>>>,
     next_end: AtomicU64,
     changed: Notify,
+    /// Streams that are being served: more than the machine has ends, because last words take their time.
+    served: AtomicUsize,
     proved: ProvedAddresses,
 }
 
@@ -70,6 +72,7 @@ impl Forwarding {
             outboxes: Mutex::default(),
             next_end: AtomicU64::new(0),
             changed: Notify::new(),
+            served: AtomicUsize::new(0),
             proved: ProvedAddresses::default(),
         }))
     }
@@ -79,20 +82,20 @@ impl Forwarding {
         self.input(Input::Limits(limits));
     }
 
-    /// Tells all pairs to move elsewhere and takes no more; returns when all have left, at the latest after `time`, when those that
-    /// are still there are ended.
+    /// Tells all pairs to move elsewhere and takes no more; returns when all have left. Those that are still there after `time` are
+    /// ended, and then only their last words are waited for, no longer than [`TICK`].
     pub async fn drain(&self, time: Duration) {
         self.input(Input::Drain(time));
         let empty = async {
             loop {
                 let changed = self.0.changed.notified();
-                if self.counters().sessions == 0 {
+                if self.0.served.load(Relaxed) == 0 {
                     return;
                 }
                 changed.await;
             }
         };
-        // The deadline itself is the machine's; this one only ends the wait for it.
+        // The deadline itself is the machine's.
         let _ = timeout(time + TICK, empty).await;
     }
 
@@ -151,7 +154,7 @@ impl Forwarding {
         }
     }
 
-    /// Takes in a request; what the relay says to it comes out of the channel.
+    /// Takes in a request; what the relay says to it comes out of the channel. [`Self::on_gone`] has to follow.
     pub(crate) fn ask(
         &self,
         connection: &Connection,
@@ -171,6 +174,7 @@ impl Forwarding {
         let end = EndId(self.0.next_end.fetch_add(1, Relaxed));
         let (sender, outbox) = mpsc::channel(OUTBOX);
         self.outboxes().insert(end, sender);
+        self.0.served.fetch_add(1, Relaxed);
         self.input(Input::Asked { end, member, request, from });
         (end, outbox)
     }
@@ -191,6 +195,7 @@ impl Forwarding {
 
     pub(crate) fn on_gone(&self, end: EndId) {
         self.outboxes().remove(&end);
+        self.0.served.fetch_sub(1, Relaxed);
         self.input(Input::Gone(end));
     }
 

@@ -4,6 +4,7 @@
 
 mod changing;
 #[path = "../port/net.rs"]
+#[expect(dead_code)] // Newcomers and strangers are for the other tests.
 mod net;
 mod pair;
 mod strangers;

@@ -24,7 +24,6 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub const SESSION: SessionId = SessionId([7; 16]);
 
 pub struct Pair {
-    pub net: Net,
     pub alice: Endpoint,
     pub bob: Endpoint,
     pub to_bob: PeerPath,
@@ -38,7 +37,7 @@ pub fn pair() -> Pair {
     let (alice, bob) = (net.endpoint(node(1), false), net.endpoint(node(2), false));
     let (to_bob, news_of_bob) = alice.peer_path(node(2), SESSION).expect("room");
     let (to_alice, news_of_alice) = bob.peer_path(node(1), SESSION).expect("room");
-    Pair { net, alice, bob, to_bob, to_alice, news_of_bob, news_of_alice }
+    Pair { alice, bob, to_bob, to_alice, news_of_bob, news_of_alice }
 }
 
 impl Pair {

@@ -71,11 +71,6 @@ impl Wire {
     pub fn passed(&self) -> u64 {
         self.state.passed.load(SeqCst)
     }
-
-    /// Another address at one end.
-    pub fn plug(&self, end: usize, addr: SocketAddr) {
-        self.state.ends.lock().expect("not poisoned")[end] = Some(addr);
-    }
 }
 
 impl Drop for Wire {

@@ -22,12 +22,17 @@ pub(super) fn find(tool: &str) -> Option<PathBuf> {
 
 /// `ip -batch -` in a namespace.
 pub(super) fn ip(namespace: &Namespace, script: &str) -> io::Result<()> {
-    feed(namespace, "ip", &["-batch", "-"], script)
+    feed(namespace, "ip", &["-batch", "-"], script).map(drop)
 }
 
 /// `nft -f -` in a namespace.
 pub(super) fn nft(namespace: &Namespace, rules: &str) -> io::Result<()> {
-    feed(namespace, "nft", &["-f", "-"], rules)
+    feed(namespace, "nft", &["-f", "-"], rules).map(drop)
+}
+
+/// What a tool prints in a namespace.
+pub(super) fn ask(namespace: &Namespace, tool: &str, arguments: &[&str]) -> io::Result<String> {
+    feed(namespace, tool, arguments, "")
 }
 
 /// For [`set_if_there`]: so that nothing is sent that nobody asked for.
@@ -53,7 +58,7 @@ fn write(path: &str, value: &str) -> io::Result<()> {
         .map_err(|error| io::Error::new(error.kind(), format!("{path} cannot be set: {error}")))
 }
 
-fn feed(namespace: &Namespace, tool: &str, arguments: &[&str], script: &str) -> io::Result<()> {
+fn feed(namespace: &Namespace, tool: &str, arguments: &[&str], script: &str) -> io::Result<String> {
     let program = find(tool).ok_or_else(|| io::Error::other(format!("{tool} is not installed")))?;
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -65,7 +70,7 @@ fn feed(namespace: &Namespace, tool: &str, arguments: &[&str], script: &str) -> 
     drop(stdin);
     let output = child.wait_with_output()?;
     if output.status.success() {
-        return written;
+        return written.map(|()| String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let complaint = String::from_utf8_lossy(&output.stderr);
     Err(io::Error::other(format!("{tool}: {}\n{script}", complaint.trim())))

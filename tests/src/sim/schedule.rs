@@ -13,7 +13,7 @@ const BEGINNING: UnixMillis = UnixMillis(1_800_000_000_000);
 
 /// Events by time; those of the same time in the order in which they were planned.
 #[derive(Debug)]
-pub(super) struct Schedule<E> {
+pub(crate) struct Schedule<E> {
     heap: BinaryHeap<Reverse<Due<E>>>,
     planned: u64,
     base: Instant,
@@ -30,33 +30,33 @@ struct Due<E> {
 impl<E> Schedule<E> {
     /// The present is as good a beginning as any: only differences are ever seen.
     #[allow(clippy::disallowed_methods)]
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { heap: BinaryHeap::new(), planned: 0, base: Instant::now(), now: Duration::ZERO }
     }
 
     /// Time since the beginning.
-    pub(super) fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         self.now
     }
 
     /// The present moment, as machines take it.
-    pub(super) fn moment(&self) -> Now {
+    pub(crate) fn moment(&self) -> Now {
         Now { instant: self.base + self.now, wall: BEGINNING.after(self.now) }
     }
 
     /// When `instant` is, since the beginning.
-    pub(super) fn offset(&self, instant: Instant) -> Duration {
+    pub(crate) fn offset(&self, instant: Instant) -> Duration {
         instant.saturating_duration_since(self.base)
     }
 
     /// Plans `event`, not before now.
-    pub(super) fn at(&mut self, at: Duration, event: E) {
+    pub(crate) fn at(&mut self, at: Duration, event: E) {
         self.planned += 1;
         self.heap.push(Reverse(Due { at: at.max(self.now), order: self.planned, event }));
     }
 
     /// Takes the next event due by `end`, and moves time on to it; to `end` if there is none.
-    pub(super) fn next(&mut self, end: Duration) -> Option<E> {
+    pub(crate) fn next(&mut self, end: Duration) -> Option<E> {
         if self.heap.peek().is_none_or(|Reverse(due)| due.at > end) {
             self.now = end;
             return None;

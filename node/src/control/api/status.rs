@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use nearmesh_common::{NetName, NodeId, UserAddress};
 use serde::{Deserialize, Serialize};
 
-use super::{AsText, NodePath};
+use super::{AsText, NodePath, Reachability};
 
 /// How the node is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub struct Status {
     pub children: u32,
     /// How many supernodes it knows, itself included if it is one.
     pub supernodes: u32,
+    /// How it is reached.
+    pub reachability: Reachability,
     /// What it shares.
     pub shared: SharedTotal,
     /// What it forwards for others.
@@ -83,6 +85,8 @@ pub struct Relaying {
     pub packets: u64,
     /// Reservations that it did not give since it came up.
     pub refused: u64,
+    /// Relayed packets that it did not forward since it came up: of strangers, of moved or expired ones, beyond what it lends.
+    pub dropped: u64,
 }
 
 /// A supernode that the node knows.

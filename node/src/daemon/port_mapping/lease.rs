@@ -29,7 +29,7 @@ const ATTEMPTS: TimeoutConfig = TimeoutConfig {
 };
 /// How long UPnP looks for a router (UPnP device architecture: answers may be delayed by MX, 2 s here).
 const SEARCH: Duration = Duration::from_secs(3);
-/// How long one UPnP request may take: it is served by a slow processor over TCP (guess).
+/// How long PCP and NAT-PMP may take together, and one UPnP request: that is served by a slow processor over TCP (guess).
 const REQUEST: Duration = Duration::from_secs(5);
 
 /// A mapping.
@@ -54,7 +54,8 @@ enum Given {
 impl Lease {
     /// Asks the router for a mapping to `own`, with the same port outside if it is free.
     pub(super) async fn acquire(own: SocketAddr, lifetime: Duration) -> Option<Self> {
-        match by_request(own, lifetime).await {
+        let asked = timeout(REQUEST, by_request(own, lifetime)).await;
+        match asked.unwrap_or_else(|silent| Err(silent.into())) {
             Ok(lease) => return Some(lease),
             Err(error) => debug!(%error, "no mapping by PCP or NAT-PMP"),
         }
@@ -70,18 +71,19 @@ impl Lease {
     /// Prolongs it; whether that worked.
     pub(super) async fn renew(&mut self, lifetime: Duration) -> bool {
         let renewed = match &mut self.given {
-            Given::Asked(mapping) => match mapping.renew().await {
-                Ok(()) => {
+            Given::Asked(mapping) => match timeout(REQUEST, mapping.renew()).await {
+                Ok(Ok(())) => {
                     self.until = mapping.expiration();
                     outside(mapping).await.map_err(|error| error.to_string())
                 }
-                Err(error) => Err(error.to_string()),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(silent) => Err(silent.to_string()),
             },
             Given::Upnp { gateway, own, permanent } => {
-                let lifetime = if *permanent { Duration::ZERO } else { lifetime };
+                let asked_for = if *permanent { Duration::ZERO } else { lifetime };
                 let port = self.external.port();
-                let renewed = timeout(REQUEST, renew_upnp(gateway, *own, port, lifetime)).await;
-                self.until = Instant::now() + super::LIFETIME;
+                let renewed = timeout(REQUEST, renew_upnp(gateway, *own, port, asked_for)).await;
+                self.until = Instant::now() + lifetime;
                 renewed.unwrap_or_else(|_| Err("the router does not answer".to_owned()))
             }
         };

@@ -59,12 +59,9 @@ impl Relays {
         let (relay, (nudge, nudges)) = (offer.node, mpsc::channel(1));
         let (node, handle, request) = (Arc::clone(&self.node), self.handle.clone(), self.request);
         let task = self.tasks.spawn(async move {
-            match hold(&node, &handle, request, offer, nudges).await {
-                Ok(why) => {
-                    debug!(relay = %relay.short(), why, "a relay is lost");
-                    let _ = handle.relay_lost(relay).await;
-                }
-                Err(SessionOver) => {}
+            if let Ok(why) = hold(&node, &handle, request, offer, nudges).await {
+                debug!(relay = %relay.short(), why, "a relay is lost");
+                let _ = handle.relay_lost(relay).await;
             }
         });
         if let Some(before) = self.held.insert(relay, Held { task, nudge }) {

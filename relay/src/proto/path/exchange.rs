@@ -26,6 +26,8 @@ const BETWEEN_OFFERS: Duration = Duration::from_millis(200);
 /// What a signal meant.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Said {
+    /// The peer's side, newer than what was known, and that it knows nothing of ours.
+    Call(Offer),
     /// The peer's side, newer than what was known.
     Offer(Offer),
     /// The peer knows our newest offer.
@@ -98,7 +100,7 @@ impl Exchange {
                 if repeated {
                     self.repeat_answer(now);
                 }
-                self.on_offer(offer).map(Said::Offer)
+                self.on_offer(offer).map(Said::Call)
             }
             (SignalBody::Answer(offer), Side::Caller) | (SignalBody::Update(offer), _) => {
                 if self.side == Side::Caller && self.theirs.is_none() {

@@ -134,15 +134,22 @@ enum Stage {
     #[default]
     Idle,
     /// Waiting for the sockets.
-    Opening { to: SocketAddr, until: Instant },
+    Opening { way: Way, until: Instant },
     /// Sending from each of them: `sent` packets so far.
-    Spreading { to: SocketAddr, sockets: Vec<SocketIndex>, sent: usize, began: Instant, next: Instant },
+    Spreading { way: Way, sockets: Vec<SocketIndex>, sent: usize, began: Instant, next: Instant },
     /// Trying ports.
     Searching { ip: SocketAddr, tried: BTreeSet<u16>, next: Instant },
     /// A socket was hit.
     Settling { first: SocketIndex, until: Instant },
     /// One socket is left.
     Kept(SocketIndex),
+}
+
+/// Where the spreading side sends to, and how far.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    to: SocketAddr,
+    ttl: Option<u8>,
 }
 
 impl Guess {
@@ -159,10 +166,11 @@ impl Guess {
     /// Begins a try.
     pub(super) fn begin(&mut self, part: Part, now: Instant) -> Option<Act> {
         self.not_before = Some(now + PAUSES[self.tries.min(PAUSES.len() - 1)]);
+        let ttl = TTLS[self.tries % TTLS.len()];
         self.tries += 1;
         match part {
             Part::Spread(to) => {
-                self.stage = Stage::Opening { to, until: now + OPENING };
+                self.stage = Stage::Opening { way: Way { to, ttl }, until: now + OPENING };
                 Some(Act::Open(SOCKETS))
             }
             Part::Search(ip) => {
@@ -180,9 +188,9 @@ impl Guess {
     /// The sockets are open. Those that nobody waits for any more are closed again.
     pub(super) fn on_sockets(&mut self, sockets: Vec<SocketIndex>, now: Instant) -> Option<Act> {
         match self.stage {
-            Stage::Opening { to, .. } if !sockets.is_empty() => {
+            Stage::Opening { way, .. } if !sockets.is_empty() => {
                 let sockets = sockets.into_iter().take(usize::from(SOCKETS)).collect();
-                self.stage = Stage::Spreading { to, sockets, sent: 0, began: now, next: now };
+                self.stage = Stage::Spreading { way, sockets, sent: 0, began: now, next: now };
                 None
             }
             Stage::Settling { .. } | Stage::Kept(_) | Stage::Spreading { .. } => None,
@@ -195,10 +203,9 @@ impl Guess {
 
     /// A direct route was proven: guessing ends. What was opened in vain is closed.
     pub(super) fn on_proven(&mut self, route: Route, now: Instant) -> Option<Act> {
-        let socket = match route {
-            Route::Direct { socket, .. } if socket != SocketIndex::MAIN => Some(socket),
-            _ => None,
-        };
+        // What is found by guessing is the peer: the next loss begins with a first try.
+        self.tries = 0;
+        let socket = Some(route.socket()).filter(|socket| *socket != SocketIndex::MAIN);
         match (&self.stage, socket) {
             (Stage::Spreading { .. }, Some(first)) => {
                 self.stage = Stage::Settling { first, until: now + SETTLING };
@@ -244,9 +251,8 @@ impl Guess {
                 Vec::new()
             }
             Stage::Spreading { began, .. } if *began + TRY <= now => self.give_up().into_iter().collect(),
-            Stage::Spreading { to, sockets, sent, next, began } if *next <= now => {
-                let ttl = TTLS[(self.tries - 1) % TTLS.len()];
-                let acts = spread(*to, sockets, *sent, ttl);
+            Stage::Spreading { way, sockets, sent, next, began } if *next <= now => {
+                let acts = spread(*way, sockets, *sent);
                 *sent += acts.len();
                 *next = next_spread(*began, sockets.len(), *sent, now);
                 acts
@@ -279,11 +285,11 @@ impl Guess {
     }
 }
 
-fn spread(to: SocketAddr, sockets: &[SocketIndex], sent: usize, ttl: Option<u8>) -> Vec<Act> {
+fn spread(way: Way, sockets: &[SocketIndex], sent: usize) -> Vec<Act> {
     let pass_end = (sent / sockets.len() + 1) * sockets.len();
     let batch = sent..(sent + SPREAD_BATCH).min(pass_end);
-    let route = |count: usize| Route::Direct { socket: sockets[count % sockets.len()], to };
-    batch.map(|count| Act::Ping { route: route(count), ttl }).collect()
+    let route = |count: usize| Route::Direct { socket: sockets[count % sockets.len()], to: way.to };
+    batch.map(|count| Act::Ping { route: route(count), ttl: way.ttl }).collect()
 }
 
 fn next_spread(began: Instant, sockets: usize, sent: usize, now: Instant) -> Instant {

@@ -126,6 +126,10 @@ impl Paths {
     pub(super) fn on_ping(&mut self, route: Route, now: Instant) -> bool {
         let Some(path) = self.paths.get_mut(&route) else { return false };
         (path.heard, path.last_pong) = (Some(now), Some(now));
+        if path.silent.is_some() && path.last_ping.is_some_and(|last| last + QUICK_PING <= now) {
+            // It comes back: no need to wait for the next ping.
+            path.last_ping = None;
+        }
         path.silent.is_none()
     }
 

@@ -5,10 +5,13 @@
 //! `Heard`, on which the first one pings as well. The order matters with NATs that give a packet which comes too early a mapping of its
 //! own, in the way of ours.
 //!
-//! A *round* is six waves in a second and a half. Rounds are repeated, ever more rarely, as long as there is no direct path. Later
-//! rounds begin by the clock at both sides, so each primes first and pings half a second later.
+//! A *round* is six waves in a second and a half. Rounds are repeated, ever more rarely, as long as there is no direct path. Each
+//! begins with an offer that counts it, of the caller, or of the callee when the caller's does not come. Offers that do not
+//! begin a round (because only relays changed) make nobody ping: their sender has not primed.
 
 use std::time::{Duration, Instant};
+
+use super::packet::Side;
 
 /// TTL of a priming packet: it passes the own router and dies at the next one (measured on Linux NATs: 2 works, 3 does not).
 pub(super) const PRIME_TTL: u8 = 2;
@@ -16,8 +19,8 @@ pub(super) const PRIME_TTL: u8 = 2;
 const PRIME_AGAIN: Duration = Duration::from_millis(20);
 /// How long `Heard` is waited for after priming: a slow way through two homes, and one repetition (guess).
 const PRIMED_WAIT: Duration = Duration::from_secs(1);
-/// How long a later round waits after priming: clocks of both sides differ by a signal's way (guess).
-const LATER_WAIT: Duration = Duration::from_millis(500);
+/// How much later the callee begins a round by itself (guess: a signal's way and one repetition).
+const CALLEE_LATER: Duration = Duration::from_millis(1500);
 /// The waves of a round, after its beginning (guess: five answers may be lost, and the peer may be 1 s late).
 const WAVES: [Duration; 6] = [
     Duration::ZERO,
@@ -28,13 +31,12 @@ const WAVES: [Duration; 6] = [
     Duration::from_millis(1500),
 ];
 /// Pauses between rounds; the last one is repeated. A pause of more than 30 s lets spoilt NAT entries expire.
-const PAUSES: [Duration; 8] = [
+const PAUSES: [Duration; 7] = [
     Duration::from_millis(1500),
     Duration::from_secs(3),
     Duration::from_secs(5),
     Duration::from_secs(10),
-    Duration::from_secs(20),
-    Duration::from_secs(40),
+    Duration::from_secs(35),
     Duration::from_secs(60),
     Duration::from_secs(120),
 ];
@@ -51,8 +53,11 @@ pub(super) enum Step {
 }
 
 /// The schedule.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Punch {
+    side: Side,
+    /// Rounds that this side ever began.
+    announced: u32,
     /// Rounds since the last beginning.
     round: usize,
     stage: Stage,
@@ -73,12 +78,42 @@ enum Stage {
     Waves { began: Instant, next: usize },
     /// Between rounds.
     Resting { until: Instant },
+    /// A later round is due, and the offer that begins it.
+    Due,
 }
 
 impl Punch {
+    /// Nothing to do yet.
+    pub(super) fn new(side: Side) -> Self {
+        Self { side, announced: 0, round: 0, stage: Stage::Off, began: None, since: None }
+    }
+
+    /// Rounds that this side ever began.
+    pub(super) fn announced(&self) -> u32 {
+        self.announced
+    }
+
+    /// Whether an offer should begin another round now, because a direct path is `wanted` still. Said once.
+    pub(super) fn is_due(&mut self, wanted: bool, now: Instant) -> bool {
+        match self.stage {
+            Stage::Resting { until } if wanted && until + self.behind() <= now => {
+                self.stage = Stage::Due;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn behind(&self) -> Duration {
+        if self.side == Side::Callee { CALLEE_LATER } else { Duration::ZERO }
+    }
+
     /// We are about to make an offer: prime, then wait for the peer.
     pub(super) fn prime(&mut self, now: Instant) {
-        self.round = 0;
+        if !matches!(self.stage, Stage::Due) {
+            self.round = 0;
+        }
+        self.announced = self.announced.saturating_add(1);
         self.stage = Stage::Priming { left: 2, next: now, then: now + PRIMED_WAIT };
     }
 
@@ -93,7 +128,7 @@ impl Punch {
         }
     }
 
-    /// The peer made an offer: it has primed, and waits for us.
+    /// The peer began a round with its offer: it has primed, and waits for us.
     pub(super) fn on_offer(&mut self, changed: bool, now: Instant) {
         if changed {
             self.round = 0;
@@ -106,18 +141,17 @@ impl Punch {
         }
     }
 
-    /// What is to be sent now; to be asked until there is nothing. Rounds begin only if a direct path is `wanted`; one
-    /// that has begun is finished, because a nearer address may answer later than another.
-    pub(super) fn poll(&mut self, wanted: bool, now: Instant) -> Option<Step> {
+    /// What is to be sent now; to be asked until there is nothing. A round that has begun is finished even if there is a
+    /// direct path by then, because a nearer address may answer later than another.
+    pub(super) fn poll(&mut self, now: Instant) -> Option<Step> {
         match self.stage {
-            Stage::Off => None,
             Stage::Priming { left, next, then } if left > 0 && next <= now => {
                 self.stage = Stage::Priming { left: left - 1, next: now + PRIME_AGAIN, then };
                 Some(Step::Prime)
             }
             Stage::Priming { then, .. } if then <= now => {
                 self.stage = Stage::Waves { began: now, next: 0 };
-                self.poll(wanted, now)
+                self.poll(now)
             }
             Stage::Waves { began, next } if next == WAVES.len() => {
                 let pause = PAUSES[self.round.min(PAUSES.len() - 1)];
@@ -133,22 +167,18 @@ impl Punch {
                 }
                 Some(Step::Wave(next))
             }
-            Stage::Resting { until } if until <= now && wanted => {
-                self.stage = Stage::Priming { left: 2, next: now, then: now + LATER_WAIT };
-                self.poll(wanted, now)
-            }
-            Stage::Priming { .. } | Stage::Waves { .. } | Stage::Resting { .. } => None,
+            _ => None,
         }
     }
 
     /// When to ask again.
     pub(super) fn poll_timeout(&self, wanted: bool) -> Option<Instant> {
         match self.stage {
-            Stage::Off => None,
+            Stage::Off | Stage::Due => None,
             Stage::Priming { left: 0, then, .. } => Some(then),
             Stage::Priming { next, then, .. } => Some(next.min(then)),
             Stage::Waves { began, next } => Some(began + WAVES[next.min(WAVES.len() - 1)]),
-            Stage::Resting { until } => wanted.then_some(until),
+            Stage::Resting { until } => wanted.then_some(until + self.behind()),
         }
     }
 
@@ -163,11 +193,18 @@ mod tests {
     use super::*;
     use crate::proto::start;
 
+    fn punch() -> Punch {
+        Punch::new(Side::Caller)
+    }
+
     /// All steps within `time`, with their moments in milliseconds.
     fn steps(punch: &mut Punch, from: Instant, time: Duration) -> Vec<(u128, Step)> {
         let (mut steps, mut now) = (Vec::new(), from);
         loop {
-            while let Some(step) = punch.poll(true, now) {
+            if punch.is_due(true, now) {
+                punch.prime(now);
+            }
+            while let Some(step) = punch.poll(now) {
                 steps.push(((now - from).as_millis(), step));
             }
             match punch.poll_timeout(true) {
@@ -182,7 +219,7 @@ mod tests {
     #[test]
     fn who_offers_primes_and_waits_until_the_peer_has_heard_it() {
         let start = start().instant;
-        let mut punch = Punch::default();
+        let mut punch = punch();
         punch.prime(start);
         assert_eq!(
             steps(&mut punch, start, 300 * Duration::from_millis(1)),
@@ -197,7 +234,7 @@ mod tests {
     #[test]
     fn when_heard_is_lost_it_waits_for_a_second() {
         let start = start().instant;
-        let mut punch = Punch::default();
+        let mut punch = punch();
         punch.prime(start);
         let sent = steps(&mut punch, start, Duration::from_millis(1050));
         assert_eq!(sent, [(0, Step::Prime), (20, Step::Prime), (1000, FIRST)]);
@@ -206,12 +243,12 @@ mod tests {
     #[test]
     fn who_gets_an_offer_pings_at_once_and_a_flood_of_offers_begins_few_rounds() {
         let start = start().instant;
-        let mut punch = Punch::default();
+        let mut punch = punch();
         let mut first = 0;
         for ms in 0..10_000 {
             let now = start + Duration::from_millis(ms);
             punch.on_offer(true, now);
-            while let Some(step) = punch.poll(true, now) {
+            while let Some(step) = punch.poll(now) {
                 first += u32::from(step == FIRST);
             }
         }
@@ -219,15 +256,29 @@ mod tests {
     }
 
     #[test]
+    fn the_callee_leaves_later_rounds_to_the_caller_and_begins_them_if_that_does_not() {
+        let start = start().instant;
+        let began = |side: Side| {
+            let mut punch = Punch::new(side);
+            punch.on_offer(true, start);
+            let sent = steps(&mut punch, start, Duration::from_secs(10));
+            let primed = sent.iter().find(|(_, step)| *step == Step::Prime).map(|(at, _)| *at);
+            (primed.unwrap(), punch.announced())
+        };
+        assert_eq!(began(Side::Caller), (3000, 2));
+        assert_eq!(began(Side::Callee), (4500, 1));
+    }
+
+    #[test]
     fn rounds_become_rare_and_stop_while_there_is_a_direct_path() {
         let start = start().instant;
-        let mut punch = Punch::default();
+        let mut punch = punch();
         punch.on_offer(true, start);
         let sent = steps(&mut punch, start, Duration::from_secs(3600));
         let rounds = sent.iter().filter(|(_, step)| *step == FIRST).count();
         assert!((30..40).contains(&rounds), "{rounds} rounds in an hour");
         let later = start + Duration::from_secs(7200);
-        assert_eq!((punch.poll(false, later), punch.poll_timeout(false)), (None, None));
-        assert_eq!(punch.poll(true, later), Some(Step::Prime));
+        assert_eq!((punch.is_due(false, later), punch.poll_timeout(false)), (false, None));
+        assert!(punch.is_due(true, later) && !punch.is_due(true, later), "said once");
     }
 }

@@ -49,9 +49,11 @@ pub struct Session {
     rng: ChaCha12Rng,
     local: Local,
     surroundings: Surroundings,
-    /// Our address as the peer last saw it.
-    observed: Option<SocketAddr>,
+    /// By which route the peer last saw us, and at which address.
+    observed: Option<(Route, SocketAddr)>,
     peer_nat: Nat,
+    /// Rounds of punching that the peer began.
+    peer_round: u32,
     exchange: Exchange,
     candidates: Candidates,
     checks: Checks,
@@ -66,9 +68,11 @@ pub struct Session {
     /// Pings that may be sent to addresses that never answered: in the long run, and at once.
     unproven: [Bucket; 2],
     use_: Use,
-    /// What we say of our addresses has changed, and the peer was not told.
+    /// What we say of our addresses has changed, or a round of punching is due, and the peer was not told.
     addresses_changed: bool,
+    /// When the owner was last asked for our addresses, and whether it is to be asked again.
     renewed: Option<Instant>,
+    renewal_wanted: bool,
     ignored: u64,
     outputs: VecDeque<Output>,
 }
@@ -111,12 +115,13 @@ impl Session {
             surroundings: Surroundings::default(),
             observed: None,
             peer_nat: Nat::default(),
+            peer_round: 0,
             exchange: Exchange::new(side, setup.key),
             candidates: Candidates::default(),
             checks: Checks::default(),
             replay: Replay::new(),
             paths: Paths::default(),
-            punch: Punch::default(),
+            punch: Punch::new(side),
             guess: Guess::default(),
             relays: Relays::new(side, setup.peer_relay),
             accepted: Accepted::default(),
@@ -134,6 +139,7 @@ impl Session {
             },
             addresses_changed: true,
             renewed: None,
+            renewal_wanted: false,
             ignored: 0,
             outputs: VecDeque::new(),
             local,
@@ -166,7 +172,7 @@ impl Session {
                 let act = self.guess.on_sockets(sockets, at);
                 self.act_on_guess(act, at);
             }
-            Input::NetworkChanged => self.handle_network_changed(at),
+            Input::NetworkChanged => self.handle_network_changed(),
             Input::End => return self.handle_end(),
             Input::Timeout => {}
         }
@@ -242,23 +248,40 @@ impl Session {
         }
         self.on_sign(now);
         match self.exchange.on_signal(body, now) {
+            Some(Said::Call(offer)) => self.on_call(&offer, now),
             Some(Said::Offer(offer)) => self.on_offer(&offer, now),
             Some(Said::Heard) => self.punch.on_peer_ready(now),
             None => {}
         }
     }
 
+    /// The caller does not know yet where we are, so it has not primed: it gets our offer, and waves begin when it has heard it.
+    fn on_call(&mut self, offer: &Offer, now: Instant) {
+        if self.take_offer(offer, now) {
+            self.addresses_changed = true;
+            self.exchange.handle_changed();
+        }
+    }
+
     fn on_offer(&mut self, offer: &Offer, now: Instant) {
-        let moved = self.candidates.on_offer(offer, &self.surroundings) | (self.peer_nat != offer.nat);
-        self.peer_nat = offer.nat;
-        self.relays.on_offer(offer, now);
+        let moved = self.take_offer(offer, now);
+        let begins = moved || offer.round > self.peer_round;
+        self.peer_round = self.peer_round.max(offer.round);
         let in_use = self.use_.route.filter(Route::is_direct);
         if let Some(route) = in_use.filter(|_| !moved) {
             // Perhaps the peer has lost this path.
             self.paths.ask_again(route);
-        } else if !self.addresses_changed {
+        } else if begins && !self.addresses_changed {
             self.punch.on_offer(moved, now);
         }
+    }
+
+    /// True if the peer's addresses or its NAT changed.
+    fn take_offer(&mut self, offer: &Offer, now: Instant) -> bool {
+        let moved = self.candidates.on_offer(offer, &self.surroundings) | (self.peer_nat != offer.nat);
+        self.peer_nat = offer.nat;
+        self.relays.on_offer(offer, now);
+        moved
     }
 
     fn on_undelivered(&mut self, now: Instant) {
@@ -284,11 +307,11 @@ impl Session {
         self.use_.busy = busy;
     }
 
-    fn handle_network_changed(&mut self, now: Instant) {
+    fn handle_network_changed(&mut self) {
         self.paths.handle_network_changed();
         self.relays.handle_network_changed();
         self.guess.handle_changed();
-        self.look_for_direct(now);
+        self.look_for_direct();
     }
 
     fn handle_end(&mut self) {
@@ -306,15 +329,17 @@ impl Session {
     }
 
     /// Our side; the exchange gives it its number.
-    fn offer(local: &Local, observed: Option<SocketAddr>, relays: &Relays) -> Offer {
+    fn offer(local: &Local, observed: Option<(Route, SocketAddr)>, round: u32, relays: &Relays) -> Offer {
         let mut candidates: Vec<Candidate> = local.candidates.iter().take(MAX_CANDIDATES).copied().collect();
         let known = |address| candidates.iter().any(|candidate| candidate.address == address);
-        if let Some(address) =
-            observed.filter(|address| candidates.len() < MAX_CANDIDATES && !known(*address))
+        if let Some(address) = observed
+            .map(|(_, address)| address)
+            .filter(|address| candidates.len() < MAX_CANDIDATES && !known(*address))
         {
             candidates.push(Candidate { kind: CandidateKind::PeerReflexive, address });
         }
-        Offer { number: 0, candidates, nat: local.nat, relays: relays.offered(), chosen: relays.chosen() }
+        let (relays, chosen) = (relays.offered(), relays.chosen());
+        Offer { number: 0, candidates, nat: local.nat, round, relays, chosen }
     }
 }
 

@@ -72,6 +72,7 @@ impl Session {
             return self.paths.on_answer(route, answer.sent, now);
         };
         let kind = if self.surroundings.is_lan(to) { PathKind::Lan } else { PathKind::Direct };
+        let in_use = self.use_.route == Some(route);
         let new = self.paths.on_proven(route, kind, now);
         self.paths.on_answer(route, answer.sent, now);
         self.accept(route, true, now);
@@ -79,16 +80,18 @@ impl Session {
             let act = self.guess.on_proven(route, now);
             self.act_on_guess(act, now);
         }
-        if socket == SocketIndex::MAIN {
-            self.on_observed(observed, now);
+        if in_use && socket == SocketIndex::MAIN {
+            self.on_observed(route, observed);
         }
     }
 
-    /// The peer told us where we come from. When that changes, our NAT has given us another address.
-    fn on_observed(&mut self, observed: Option<SocketAddr>, now: Instant) {
+    /// The peer told us where we come from. When that changes by the same route, our NAT has given us another address; by another
+    /// route, a NAT may give another one anyway.
+    fn on_observed(&mut self, route: Route, observed: Option<SocketAddr>) {
         let Some(observed) = observed.filter(|address| is_public(*address)) else { return };
-        if self.observed.replace(observed).is_some_and(|before| before != observed) {
-            self.renew(now);
+        let before = self.observed.replace((route, observed));
+        if before.is_some_and(|(by, before)| by == route && before != observed) {
+            self.renewal_wanted = true;
         }
     }
 

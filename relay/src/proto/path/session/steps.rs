@@ -35,6 +35,7 @@ impl Session {
         self.step_punch(now);
         self.step_guess(now);
         self.step_exchange(now);
+        self.renew(now);
         let changes = self.accepted.expire(self.use_.route, self.local.keep_alive, now);
         self.say_accepted(changes);
         self.notice_unreachable(now);
@@ -59,6 +60,7 @@ impl Session {
             self.exchange.poll_timeout(),
             self.accepted.poll_timeout(self.use_.route, self.local.keep_alive),
             self.unreachable_at(),
+            self.renewal_at(now),
         ];
         timers.into_iter().flatten().min()
     }
@@ -89,15 +91,20 @@ impl Session {
     }
 
     /// A direct path is wanted, and the peer should know.
-    pub(super) fn look_for_direct(&mut self, now: Instant) {
+    pub(super) fn look_for_direct(&mut self) {
         self.addresses_changed = true;
         self.exchange.handle_changed();
-        self.renew(now);
+        self.renewal_wanted = true;
     }
 
-    pub(super) fn renew(&mut self, now: Instant) {
-        if self.renewed.is_none_or(|at| at + BETWEEN_RENEWALS <= now) {
-            self.renewed = Some(now);
+    fn renewal_at(&self, now: Instant) -> Option<Instant> {
+        let earliest = self.renewed.map_or(now, |at| at + BETWEEN_RENEWALS);
+        self.renewal_wanted.then_some(earliest)
+    }
+
+    fn renew(&mut self, now: Instant) {
+        if self.renewal_at(now).is_some_and(|at| at <= now) {
+            (self.renewed, self.renewal_wanted) = (Some(now), false);
             self.outputs.push_back(Output::Renew);
         }
     }
@@ -144,7 +151,7 @@ impl Session {
             if self.use_.route == Some(route) {
                 self.use_.lost = Why::Silent;
                 if route.is_direct() {
-                    self.look_for_direct(now);
+                    self.look_for_direct();
                 }
             }
         }
@@ -219,14 +226,20 @@ impl Session {
     }
 
     fn step_punch(&mut self, now: Instant) {
+        if self.punch.is_due(self.is_relayed(), now) {
+            self.addresses_changed = true;
+            self.exchange.handle_changed();
+            // The round before was in vain: perhaps our NAT has given us another address. A hard one always gives others, and
+            // those would begin all the guessing anew.
+            self.renewal_wanted |= self.local.nat.mapping.is_stable();
+        }
         if self.addresses_changed && self.exchange.is_about_to_change(now) {
             self.addresses_changed = false;
             if self.exchange.is_met() {
                 self.punch.prime(now);
             }
         }
-        let wanted = self.is_relayed();
-        while let Some(step) = self.punch.poll(wanted, now) {
+        while let Some(step) = self.punch.poll(now) {
             match step {
                 Step::Prime => self.send_to_candidates(Some(PRIME_TTL), now),
                 Step::Wave(number) => self.send_wave(number, now),
@@ -284,8 +297,10 @@ impl Session {
     }
 
     fn step_exchange(&mut self, now: Instant) {
-        let (local, observed, relays) = (&self.local, self.observed, &self.relays);
-        while let Some(body) = self.exchange.poll(local.home, || Self::offer(local, observed, relays), now) {
+        let (local, observed, round, relays) =
+            (&self.local, self.observed, self.punch.announced(), &self.relays);
+        let offer = || Self::offer(local, observed, round, relays);
+        while let Some(body) = self.exchange.poll(local.home, offer, now) {
             self.outputs.push_back(Output::Signal(body));
         }
     }
