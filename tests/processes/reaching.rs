@@ -98,9 +98,10 @@ fn a_connection_whose_owner_does_not_let_others_keep_it_is_not_used() {
     });
     thread::scope(|threads| {
         let ping = threads.spawn(|| scene.alice.json_lines(&["ping", "mallory@lab", "--count", "1"]));
-        scene.mallory.run(async {
+        let _open = scene.mallory.run(async {
             let Some(Accepted::Member(connection)) = scene.mallory.endpoint.accept().await else { panic!() };
             answer_pings(&connection, 1).await;
+            connection
         });
         assert_eq!(ping.join().unwrap().len(), 1, "mallory was dialled");
     });
@@ -112,7 +113,7 @@ fn a_node_that_cannot_be_dialled_is_asked_to_dial() {
     let mut link = scene.mallory.run(scene.hidden());
     thread::scope(|threads| {
         let ping = threads.spawn(|| scene.bob.json_lines(&["ping", "mallory@lab", "--count", "1"]));
-        scene.mallory.run(async {
+        let _open = scene.mallory.run(async {
             let pushed = link.hear(|message| match message {
                 LinkMessage::ToChild(ToChild::Signal { home, signal }) => Some((home, signal)),
                 _ => None,
@@ -123,6 +124,7 @@ fn a_node_that_cannot_be_dialled_is_asked_to_dial() {
             assert_eq!(signal.body, SignalBody::Push(vec![address_of(&scene.bob)]));
             let connection = scene.mallory.endpoint.dial(bob, address_of(&scene.bob)).await.unwrap();
             answer_pings(&connection, 1).await;
+            connection
         });
         let replies = ping.join().unwrap();
         assert_eq!(replies.len(), 1);

@@ -127,15 +127,23 @@ impl Node {
         either(self.dial(&may_lead), asking).await
     }
 
-    /// Has the peer dial, if this node can be dialled; else calls it.
+    /// Has the peer dial, if this node can be dialled; calls it, if it cannot; does both, if nobody knows yet.
     async fn ask(self: &Arc<Self>, peer: &Target, home: NodeId) -> Result<Lease, ConnectError> {
-        if self.whereabouts.borrow().reach.is_reachable() {
-            match self.have_dialled(peer, home).await {
-                Err(ConnectError::DidNotDial(_)) => {}
-                outcome => return outcome,
+        let reach = self.whereabouts.borrow().reach;
+        match reach {
+            Reach::Reachable => match self.have_dialled(peer, home).await {
+                Err(ConnectError::DidNotDial(_)) => self.call(peer, home).await,
+                outcome => outcome,
+            },
+            Reach::Behind(_) | Reach::Blocked => self.call(peer, home).await,
+            Reach::Unknown => {
+                let calling = async {
+                    sleep(HEAD_START).await;
+                    self.call(peer, home).await
+                };
+                either(self.have_dialled(peer, home), calling).await
             }
         }
-        self.call(peer, home).await
     }
 
     async fn dial(self: &Arc<Self>, peer: &Target) -> Result<Lease, ConnectError> {

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use dashmap::DashMap;
 use nearmesh_common::{
     NodeId,
-    wire::signal::{SessionId, Signal, SignalBody},
+    wire::signal::{End, SessionId, Signal, SignalBody},
 };
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use super::{node::Node, overlay::Command, sessions::Call};
+use super::{clock::now, node::Node, overlay::Command, sessions::Call};
 use crate::proto::push::PushGate;
 
 /// Signals of one session that wait to be read. More than that is a flood: what matters is repeated.
@@ -124,6 +124,12 @@ impl Node {
             (None, SignalBody::Push(addresses)) => self.on_push(from, &addresses),
             (None, SignalBody::Call { key, home, offer }) => {
                 self.on_call(Call { from, home, session, key, offer });
+            }
+            // The peer does not know that this node lost that session, by a restart perhaps.
+            (None, SignalBody::Answer(_) | SignalBody::Update(_)) => {
+                if self.signals.calls.lock().expect("no holder panics").admit_call(from, now()) {
+                    self.signals.say(home, from, session, SignalBody::End(End::Done));
+                }
             }
             (None, body) => debug!(from = %from.short(), ?body, "a signal that nobody waits for"),
         }

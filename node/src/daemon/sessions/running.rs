@@ -63,6 +63,8 @@ pub(super) struct Running {
     answer: Answer,
     /// Whether the peer needs to be told that the session ends.
     tell_peer: bool,
+    /// The peer is not reached any more.
+    over: bool,
 }
 
 /// What the round trips to relays are worth that are known just now: the machine counts each as a measurement.
@@ -98,6 +100,7 @@ impl Running {
             began: Instant::now(),
             answer: Answer::Nothing,
             tell_peer: true,
+            over: false,
         }
     }
 
@@ -109,7 +112,7 @@ impl Running {
         let hosts = |node: &Node| node.whereabouts.borrow().host.clone();
         let mut host = hosts(&self.node);
         let give_up = self.began + CONNECTED_WITHIN;
-        loop {
+        while !self.over {
             tokio::select! {
                 output = self.outputs.recv() => match output {
                     Some(output) => self.carry_out(output),
@@ -203,11 +206,7 @@ impl Running {
                 info!(%peer, ?after, ?rtt, "the path is {} now: {}", words(kind), because(why));
             }
             Event::NoPath => info!(%peer, ?after, "there is no path any more; looking for another one"),
-            Event::Unreachable => {
-                info!(%peer, ?after, "the peer is not reached");
-                let error = self.why_unreached();
-                self.fail(error);
-            }
+            Event::Unreachable => self.on_unreachable(),
             Event::Ended(end) => {
                 debug!(%peer, ?after, ?end, "the peer ended the session");
                 self.fail(match end {
@@ -219,12 +218,16 @@ impl Running {
         }
     }
 
-    fn why_unreached(&self) -> ConnectError {
-        match self.answer {
-            Answer::Nothing => ConnectError::NoAnswer(self.start.peer),
-            Answer::NotThere => ConnectError::NotAtHome(self.start.peer),
-            Answer::Something => ConnectError::NoPath(self.start.peer),
-        }
+    /// Whoever uses the connection hears at once that it is dead, and may call anew.
+    fn on_unreachable(&mut self) {
+        self.over = true;
+        let peer = self.start.peer;
+        info!(peer = %peer.short(), after = ?self.began.elapsed(), "the peer is not reached");
+        self.fail(match self.answer {
+            Answer::Nothing => ConnectError::NoAnswer(peer),
+            Answer::NotThere => ConnectError::NotAtHome(peer),
+            Answer::Something => ConnectError::NoPath(peer),
+        });
     }
 
     fn fail(&mut self, error: ConnectError) {
