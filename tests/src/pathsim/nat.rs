@@ -265,6 +265,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_never_answered_is_forgotten_sooner() {
+        let mut nat = nat(Mapping::EndpointIndependent, Filtering::AddressAndPortDependent, false);
+        nat.behaviour.lifetime = Duration::from_secs(180);
+        let (bob, carol, now) = (a("192.0.2.1:5000"), a("192.0.2.2:5000"), Duration::from_secs(1));
+        nat.outbound(a(HOST), bob, now);
+        nat.outbound(a(HOST), carol, now);
+        assert_eq!(nat.inbound(bob, 4000, now), Some((a(HOST), bob)));
+        let later = now + UNANSWERED + Duration::from_secs(1);
+        assert_eq!(nat.inbound(carol, 4000, later), None);
+        assert_eq!(nat.inbound(bob, 4000, later), Some((a(HOST), bob)));
+    }
+
+    #[test]
     fn a_leaky_one_is_spoilt_by_a_packet_that_comes_too_early() {
         let mut nat = nat(Mapping::EndpointIndependent, Filtering::AddressAndPortDependent, true);
         let (bob, now) = (a("192.0.2.1:5000"), Duration::from_secs(1));

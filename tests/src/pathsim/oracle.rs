@@ -145,7 +145,7 @@ impl Oracle {
             }
         }
         self.judge_first_direct(scenario, now);
-        self.judge_relay(ending, now);
+        self.judge_relay(scenario, ending, now);
         self.judge_stalls(scenario);
     }
 
@@ -159,9 +159,10 @@ impl Oracle {
         }
     }
 
-    fn judge_relay(&mut self, ending: &Ending, now: Duration) {
+    fn judge_relay(&mut self, scenario: &Scenario, ending: &Ending, now: Duration) {
         if let Some((used, best)) = ending.relay_sums
-            && used * FURTHEST_RELAY.1 > best * FURTHEST_RELAY.0
+            // Round trips are known as well as the lines allow.
+            && used * FURTHEST_RELAY.1 > (best + scenario.lines.jitter) * FURTHEST_RELAY.0
         {
             self.complain(now, format!("the relay in use is {used:?} away, another one {best:?}"));
         }

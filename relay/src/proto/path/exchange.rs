@@ -238,7 +238,7 @@ mod tests {
     fn an_answer_is_repeated_until_heard_and_when_the_call_comes_again() {
         let mut now = start().instant;
         let mut bob = exchange(Side::Callee);
-        bob.on_signal(call(1), now);
+        assert_eq!(bob.on_signal(call(1), now), Some(Said::Call(offer(1))), "she knows nothing of his");
         assert_eq!(poll(&mut bob, now), Some(SignalBody::Answer(offer(1))));
         now += FIRST_REPEAT;
         assert_eq!(poll(&mut bob, now), Some(SignalBody::Answer(offer(1))));

@@ -272,6 +272,8 @@ impl Session {
             // Perhaps the peer has lost this path.
             self.paths.ask_again(route);
         } else if begins && !self.addresses_changed {
+            // The peer begins another round: as with our own, perhaps we are not where we believe.
+            self.renewal_wanted |= !moved && self.local.nat.mapping.is_stable();
             self.punch.on_offer(moved, now);
         }
     }
