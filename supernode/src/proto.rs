@@ -65,6 +65,13 @@ pub enum Input {
         /// Whose.
         node: NodeId,
     },
+    /// The link's other end is at another address now.
+    Moved {
+        /// Whose.
+        node: NodeId,
+        /// Where its packets come from.
+        observed: SocketAddr,
+    },
     /// A [`Output::Dial`] led nowhere.
     DialFailed {
         /// Whose.

@@ -166,6 +166,11 @@ impl Links {
         }
     }
 
+    /// The connection of the link to `node`.
+    pub fn connection(&self, node: NodeId) -> Option<quinn::Connection> {
+        self.table.get(&node).map(|link| link.connection.clone())
+    }
+
     /// Every linked peer with its connection.
     pub fn connections(&self) -> Vec<(NodeId, quinn::Connection)> {
         self.table.iter().map(|link| (*link.key(), link.connection.clone())).collect()

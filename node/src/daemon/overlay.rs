@@ -236,7 +236,12 @@ impl OverlayTask {
                 self.client.handle(client::Input::Received { from, message }, now());
             }
             LinkMessage::ToHome(message) => match self.supernode {
-                Some(_) => self.tell_supernode(supernode::Input::FromChild { from, message }),
+                Some(_) => {
+                    if matches!(message, ToHome::DialBack(_)) {
+                        self.note_where(from);
+                    }
+                    self.tell_supernode(supernode::Input::FromChild { from, message });
+                }
                 None => self.answer_as_no_supernode(from, &message),
             },
             LinkMessage::Mesh(message) => match self.supernode {
@@ -305,6 +310,15 @@ impl OverlayTask {
             && self.node.authority.is_some()
             && self.client.home().is_none()
             && self.started.elapsed() >= FIRST_SUPERNODE_AFTER
+    }
+
+    /// Who asks for a dial-back wants it where it is now: its connection may have followed it there.
+    fn note_where(&mut self, node: NodeId) {
+        let connection = self.node.links.connection(node);
+        let observed = connection.and_then(|connection| self.node.endpoint.direct_remote(&connection));
+        if let Some(observed) = observed {
+            self.tell_supernode(supernode::Input::Moved { node, observed });
+        }
     }
 
     fn tell_supernode(&mut self, input: supernode::Input) {

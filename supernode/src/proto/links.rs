@@ -48,6 +48,13 @@ impl Links {
         self.open.contains_key(node)
     }
 
+    /// The peer is elsewhere now.
+    pub(super) fn set_observed(&mut self, node: &NodeId, observed: SocketAddr) {
+        if let Some(link) = self.open.get_mut(node) {
+            link.observed = observed;
+        }
+    }
+
     /// Where the peer's packets come from.
     pub(super) fn observed(&self, node: &NodeId) -> Option<SocketAddr> {
         self.open.get(node).map(|link| link.observed)

@@ -103,6 +103,7 @@ impl Supernode {
         match input {
             Input::LinkUp { peer } => self.on_link_up(&peer),
             Input::LinkDown { node } => self.on_link_down(node),
+            Input::Moved { node, observed } => self.world.links.set_observed(&node, observed),
             Input::DialFailed { node } => {
                 if !self.world.links.contains(&node) {
                     self.membership.on_link_gone(&node, &mut self.world);

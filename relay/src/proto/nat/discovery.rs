@@ -124,7 +124,7 @@ impl Discovery {
             Input::Probed { id, observed } => self.on_probed(id, observed, now),
             Input::Answered { of, answer } => {
                 if let Some(run) = &mut self.run {
-                    run.on_answer(of, Token(answer.token), answer.outcome, now);
+                    run.on_answer(of, Token(answer.token), answer.outcome);
                 }
             }
             Input::DialBack { token, contact } => {
@@ -170,7 +170,8 @@ impl Discovery {
         if self.verdict == Verdict::NobodyToAsk {
             self.verdict = Verdict::Asking;
         }
-        if has_link && (!had_link || !self.is_decided()) {
+        let open = !self.is_decided() || self.nat.mapping == Mapping::Unknown;
+        if has_link && (!had_link || open) {
             self.round_soon(now);
         } else if self.next_round.is_none() || had_link && !has_link {
             // Links are found anew within that time, unless nothing comes through any more.

@@ -76,6 +76,11 @@ impl Fresh {
         self.order.push(observed);
     }
 
+    /// Another port of an observer was asked from the first socket, and answered.
+    pub(super) fn on_second_port(&mut self, port: SocketAddr, observed: SocketAddr) {
+        self.observations.add(port, observed);
+    }
+
     /// Whether enough is known.
     pub(super) fn is_over(&self) -> bool {
         if self.waiting {

@@ -54,18 +54,6 @@ impl Observations {
         Self { seen: beyond.map(|(observer, observed)| (*observer, *observed)).collect() }
     }
 
-    /// Whether two ports of one observer were asked.
-    pub(super) fn has_two_ports(&self) -> bool {
-        // They are sorted by IP address first.
-        self.seen.keys().zip(self.seen.keys().skip(1)).any(|(one, next)| one.ip() == next.ip())
-    }
-
-    /// Whether two ports of one observer saw the same.
-    pub(super) fn is_port_independent(&self) -> bool {
-        let mut neighbours = self.seen.iter().zip(self.seen.iter().skip(1));
-        neighbours.any(|((one, observed), (next, also))| one.ip() == next.ip() && observed == also)
-    }
-
     /// What kind of mapping this is, on a node with these addresses of its own.
     pub(super) fn mapping(&self, host: &[SocketAddr]) -> Mapping {
         if self.is_empty() {

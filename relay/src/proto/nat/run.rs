@@ -14,7 +14,7 @@ use nearmesh_common::{
 use super::{
     Observer, Socket, Token,
     filtering::{DialBacks, Passage, Sender, filtering},
-    fresh::Fresh,
+    fresh::{self, Fresh},
     hairpin::Hairpin,
     mapping::Observations,
 };
@@ -23,9 +23,6 @@ use super::{
 const DEADLINE: Duration = Duration::from_secs(8);
 /// Linked observers that are asked from the node's own port: two tell the mapping.
 const MAX_LINKED: usize = 3;
-/// How long after the asked node has sent from another port we ask that port by STUN: not before what it sent has had its
-/// chance to be filtered, and while it still answers there.
-const SECOND_PORT_AFTER: Duration = Duration::from_millis(700);
 
 /// Something that a round wants to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +42,15 @@ pub(super) enum Step {
     Hairpin { own: SocketAddr, fresh: SocketAddr, token: Token },
 }
 
+/// Another port of an observer. It is asked from the fresh socket: it has sent to the node's own port, and what came in, or tried to,
+/// may decide by which mapping our answer goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SecondPort {
+    Due(SocketAddr),
+    Asked(SocketAddr),
+    Answered,
+}
+
 /// The round.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -58,7 +64,7 @@ pub(super) struct Run {
     fresh: Fresh,
     dial_backs: Option<DialBacks>,
     asked: usize,
-    second_port: Option<(SocketAddr, Instant)>,
+    second_port: Option<SecondPort>,
     hairpin: Option<Hairpin>,
     /// For the hairpin test.
     token: Token,
@@ -105,10 +111,9 @@ impl Run {
             let of = self.linked[self.asked % self.linked.len()].node;
             return Some(Step::Ask { of, by: self.by(wanted, of) });
         }
-        if let Some((port, _)) = self.second_port.filter(|(_, at)| *at <= now) {
-            self.second_port = None;
-            self.waiting += 1;
-            return Some(Step::Main(port));
+        if let Some(SecondPort::Due(port)) = self.second_port.filter(|_| self.fresh.is_over()) {
+            self.second_port = Some(SecondPort::Asked(port));
+            return Some(Step::Fresh(fresh::FIRST, port));
         }
         self.begin_hairpin(now);
         let hairpin = self.hairpin.as_mut()?;
@@ -137,21 +142,25 @@ impl Run {
         }
     }
 
-    /// An observer that was asked from a fresh socket answered, or not.
+    /// An observer that was asked from a fresh socket, at its own port or another, answered, or not.
     pub(super) fn on_fresh(&mut self, observer: SocketAddr, observed: Option<SocketAddr>) {
-        self.fresh.on_answer(observer, observed);
+        if self.second_port == Some(SecondPort::Asked(observer)) {
+            self.second_port = observed.map(|_| SecondPort::Answered);
+            observed.inspect(|observed| self.fresh.on_second_port(observer, *observed));
+        } else {
+            self.fresh.on_answer(observer, observed);
+        }
     }
 
     /// The asked node says what became of a dial-back.
-    pub(super) fn on_answer(&mut self, of: NodeId, token: Token, outcome: DialBackOutcome, now: Instant) {
+    pub(super) fn on_answer(&mut self, of: NodeId, token: Token, outcome: DialBackOutcome) {
         let Some(dial_backs) = &mut self.dial_backs else { return };
         let sent = outcome != DialBackOutcome::Nobody;
         let asked_for = dial_backs.on_answer(token, sent).is_some();
         let DialBackOutcome::SentFrom(port) = outcome else { return };
         let observer = self.linked.iter().find(|observer| observer.node == of);
-        if let Some(observer) = observer.filter(|_| asked_for && port != 0 && !self.has_second_port()) {
-            let second = SocketAddr::new(observer.address.ip(), port);
-            self.second_port = Some((second, now + SECOND_PORT_AFTER));
+        if let Some(observer) = observer.filter(|_| asked_for && port != 0 && self.second_port.is_none()) {
+            self.second_port = Some(SecondPort::Due(SocketAddr::new(observer.address.ip(), port)));
         }
     }
 
@@ -165,7 +174,7 @@ impl Run {
     pub(super) fn is_over(&self, now: Instant) -> bool {
         let dialled_back = self.dial_backs.as_ref().is_none_or(|dial_backs| dial_backs.is_over(now));
         let hairpinned = self.hairpin.as_ref().is_none_or(|hairpin| hairpin.is_over(now));
-        let observed = self.unasked.is_empty() && self.waiting == 0 && self.second_port.is_none();
+        let observed = self.unasked.is_empty() && self.waiting == 0 && !self.awaits_second_port();
         self.began + DEADLINE <= now || dialled_back && hairpinned && observed && self.fresh.is_over()
     }
 
@@ -173,8 +182,7 @@ impl Run {
     pub(super) fn poll_timeout(&self, now: Instant) -> Instant {
         let dial_backs = self.dial_backs.as_ref().and_then(|dial_backs| dial_backs.poll_timeout(now));
         let hairpin = self.hairpin.as_ref().and_then(|hairpin| hairpin.poll_timeout(now));
-        let second = self.second_port.map(|(_, at)| at);
-        let soonest = [dial_backs, hairpin, second].into_iter().flatten().min();
+        let soonest = [dial_backs, hairpin].into_iter().flatten().min();
         soonest.map_or(self.began + DEADLINE, |at| at.min(self.began + DEADLINE))
     }
 
@@ -190,13 +198,7 @@ impl Run {
 
     /// What stands before the node, as far as this round saw. `mapped`: an address that a router gave on request.
     pub(super) fn nat(&self, mapped: Option<SocketAddr>) -> Nat {
-        let mapping = match (self.main.mapping(&self.host), self.fresh.mapping(&self.host)) {
-            (Mapping::Unknown, Mapping::AddressAndPortDependent) if self.main.is_port_independent() => {
-                Mapping::AddressDependent
-            }
-            (Mapping::Unknown, fresh) => fresh,
-            (own, _) => own,
-        };
+        let mapping = self.mapping();
         let on_request = mapped.is_some_and(|mapped| self.main.addresses().contains(&mapped));
         let open_otherwise = mapping == Mapping::NoTranslation || on_request;
         let translated = !matches!(mapping, Mapping::Unknown | Mapping::NoTranslation);
@@ -206,6 +208,18 @@ impl Run {
             port_step: self.fresh.port_step().filter(|_| translated && !mapping.is_stable()),
             hairpinning: self.hairpin.as_ref().filter(|_| translated).map(Hairpin::found),
         }
+    }
+
+    fn mapping(&self) -> Mapping {
+        match (self.main.mapping(&self.host), self.fresh.mapping(&self.host)) {
+            (Mapping::AddressAndPortDependent, Mapping::AddressDependent) => Mapping::AddressDependent,
+            (Mapping::Unknown, fresh) => fresh,
+            (own, _) => own,
+        }
+    }
+
+    fn awaits_second_port(&self) -> bool {
+        matches!(self.second_port, Some(SecondPort::Due(_) | SecondPort::Asked(_)))
     }
 
     /// Whether packets of strangers are certainly kept out.
@@ -226,10 +240,6 @@ impl Run {
                 DialBackBy::OtherNode { not: other.map(|other| other.node) }
             }
         }
-    }
-
-    fn has_second_port(&self) -> bool {
-        self.second_port.is_some() || self.main.has_two_ports()
     }
 
     /// Begins the hairpin test as soon as both addresses outside are known, and are outside.

@@ -125,6 +125,18 @@ fn blocked_udp_is_told_from_a_single_silence() {
 }
 
 #[test]
+fn a_node_that_gets_to_where_udp_is_blocked_notices_that_its_links_are_gone() {
+    let mut world = World::new(Box::new(Eim, Apdf), 3, 7);
+    world.advance(VERDICT_WITHIN);
+    assert!(matches!(world.report().verdict, Verdict::Behind(_)));
+    world.nat.blocked = true;
+    world.supernodes.values_mut().for_each(|(_, linked)| *linked = false);
+    world.tell_observers();
+    world.advance(Duration::from_secs(30));
+    assert_eq!(world.report().verdict, Verdict::Blocked { asked: 3 });
+}
+
+#[test]
 fn dial_backs_that_were_never_sent_do_not_count_as_filtered() {
     let mut world = World::new(Box::new(Mapping::NoTranslation, Eif), 1, 7);
     world.supernodes.values_mut().for_each(|(_, linked)| *linked = false);

@@ -268,10 +268,11 @@ impl Session {
         let begins = moved || offer.round > self.peer_round;
         self.peer_round = self.peer_round.max(offer.round);
         let in_use = self.use_.route.filter(Route::is_direct);
-        if let Some(route) = in_use.filter(|_| !moved) {
-            // Perhaps the peer has lost this path.
+        if let Some(route) = in_use {
+            // Perhaps the peer has lost this path, or is not there any more.
             self.paths.ask_again(route);
-        } else if begins && !self.addresses_changed {
+        }
+        if (moved || in_use.is_none()) && begins && !self.addresses_changed {
             // The peer begins another round: as with our own, perhaps we are not where we believe.
             self.renewal_wanted |= !moved && self.local.nat.mapping.is_stable();
             self.punch.on_offer(moved, now);
