@@ -13,7 +13,7 @@ const GUESSES: (usize, usize) = (9, 10);
 const DIRECT_WITHIN: Duration = Duration::from_secs(3);
 /// How many round trips more than between two open sites may pass before the first answer.
 const MORE_ROUND_TRIPS: u32 = 3;
-/// What a shared machine with dozens of nodes may add to that (guess: half of what the median call between open sites takes there is work).
+/// What a shared machine with dozens of nodes may add to that (guess).
 const NOISE: Duration = Duration::from_millis(100);
 
 /// What became of one pair's calls.
