@@ -170,11 +170,13 @@ fn nobody_makes_a_node_send_much_to_others() {
     let victim = UdpSocket::bind("127.0.0.1:0").unwrap();
     victim.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
     let target = victim.local_addr().unwrap();
-    scene.mallory.run(async {
+    let _link = scene.mallory.run(async {
         let mut link = scene.hidden().await;
         for _ in 0..1000 {
             scene.push(&mut link, vec![target; 4]).await;
         }
+        // What has not left with it open would be lost.
+        link
     });
     let (mut packets, mut bytes, mut buffer) = (0, 0, [0; 2000]);
     let begun = Instant::now();

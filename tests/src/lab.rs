@@ -9,8 +9,8 @@
 //! let laptop = home.host("bob");
 //! internet.change(&home, &hub.gateway(), |path| path.loss = 0.01);
 //! let lab = Lab::new("nearmesh"); // env!("CARGO_BIN_EXE_nearmesh-under-test")
-//! let alice = lab.node_in("alice", &hub).founds("lab", &["--promote", "always"]);
-//! let bob = lab.node_in("bob", &laptop).joins(&alice, &[]);
+//! let alice = lab.node_in("alice", &hub).founds("lab", "alice", &[]);
+//! let bob = lab.node_in("bob", &laptop).joins(&alice, "bob", &[]);
 //! home.rebind(); // a new outside address for all that bob has open
 //! assert!(alice.ok(&["ping", "bob"]).stdout.contains("direct"));
 //! let socket = laptop.udp(0); // or sockets of the test's own

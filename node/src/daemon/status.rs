@@ -8,6 +8,9 @@ use crate::control::api::{Attachment, Ready, Relaying, Role, SharedTotal, Status
 impl Node {
     /// How the node is.
     pub fn status(&self) -> Status {
+        // One after the other: who holds a watch and waits for it again waits for ever if somebody wants to write in between.
+        let reachability = self.whereabouts.borrow().tell(&self.port_mapping.borrow());
+        let paths = self.paths();
         let overlay = self.overlay.borrow();
         let shared = self.shares.totals();
         Status {
@@ -20,10 +23,10 @@ impl Node {
             standby: overlay.standby.map(|node| attachment(&overlay, node)),
             children: u32::try_from(overlay.children).unwrap_or(u32::MAX),
             supernodes: u32::try_from(overlay.supernodes.len()).unwrap_or(u32::MAX),
-            reachability: self.whereabouts.borrow().tell(&self.port_mapping.borrow()),
+            reachability,
             shared: SharedTotal { files: shared.files, bytes: shared.bytes },
             relaying: self.relaying(),
-            paths: self.paths(),
+            paths,
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             problems: self.problems(&overlay),

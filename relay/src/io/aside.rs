@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
+use socket2::SockRef;
 use tokio::{net::UdpSocket, task::AbortHandle};
 use tracing::debug;
 
@@ -56,7 +57,8 @@ impl Aside {
     }
 
     fn send(&self, packet: &[u8], to: SocketAddr) {
-        if let Err(error) = self.0.io.try_send_to(packet, to) {
+        // Past tokio, which takes a new socket for full until it has asked the system.
+        if let Err(error) = SockRef::from(&*self.0.io).send_to(packet, &to.into()) {
             debug!(%to, %error, "a packet was not sent from beside the port");
         }
     }

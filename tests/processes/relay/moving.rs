@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use nearmesh_common::{
+    frame::{MAX_OPEN_FRAME, read_frame, write_frame},
+    wire::{Open, stream::Pong},
+};
 use tokio::{
     net::UdpSocket,
     sync::mpsc,
@@ -53,6 +57,12 @@ async fn translate(inside: Arc<UdpSocket>, there: SocketAddr, mut commands: mpsc
     }
 }
 
+async fn ping(connection: &Connection) {
+    let (mut send, mut receive) = connection.open_bi().await.unwrap();
+    write_frame(&mut send, &Open::Ping).await.unwrap();
+    read_frame::<Pong>(&mut receive, MAX_OPEN_FRAME).await.unwrap();
+}
+
 #[test]
 fn the_relay_follows_a_nat_that_rebinds_in_the_middle_of_a_talk() {
     let scene = Scene::new();
@@ -78,6 +88,8 @@ fn a_member_whose_nat_has_rebound_may_reserve_afterwards() {
     scene.runtime.block_on(async {
         let nat = Nat::towards(address_of(&scene.alice)).await;
         let to_alice = bob.connect(id_of(&scene.alice), nat.inside).await;
+        // Before the handshake is confirmed at both ends a connection does not follow.
+        ping(&to_alice).await;
         nat.rebind.send(()).await.unwrap();
         let mut at_bob = bob.reserve(&to_alice, request(carol.id, 1));
         let from_carol = scene.dial(&carol).await;

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::process::Node;
 
-pub use expectation::{Runs, complaints, first_of_the_open};
+pub use expectation::{Runs, complaints, first_of_the_open, late};
 
 /// How a connection goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -74,7 +74,8 @@ impl Town {
         Self { internet, supernodes, people: Vec::new(), lab }
     }
 
-    /// Lets people move in, each at a site of its own behind a NAT of this kind, and waits until they can be looked up. Who
+    /// Lets people move in, each at a site of its own behind a NAT of this kind, and waits until they can be looked up and know
+    /// their NATs. Who
     /// does not get into the net is there all the same, [`Resident::outside`].
     pub fn settle(&mut self, people: impl IntoIterator<Item = (String, Nat)>) {
         let newcomers: Vec<Resident> = people.into_iter().map(|(name, nat)| self.build(name, nat)).collect();
@@ -148,6 +149,11 @@ impl Resident {
         eventually(&format!("{} can be looked up", self.name), || {
             let found = authority.run(&["--json", "lookup", &format!("{}@{NET}", self.name)]);
             (found.code == 0 && found.stdout.contains(&id)).then_some(())
+        });
+        // Who calls it before it knows its NAT dials in vain for a while.
+        eventually(&format!("{} knows its NAT", self.name), || {
+            let reach = &self.node.json(&["status"])["reachability"]["reach"];
+            (reach != "unknown").then_some(())
         });
     }
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 use tests::lab::{
     Expected, HOME_RTT_MS, Nat, SUPERNODES, Town,
-    matrix::{Cell, Patience, Runs, complaints, first_of_the_open, measure},
+    matrix::{Cell, Patience, Runs, complaints, first_of_the_open, late, measure},
 };
 
 use crate::{program, table};
@@ -118,7 +118,7 @@ impl Matrix {
             Some(first) => eprintln!("between open sites the first answer came after {first:.0?}"),
             None => eprintln!("no call between open sites: nothing to tell a late first answer by"),
         }
-        let complaints = complaints(measured);
+        let complaints = [complaints(measured), late(measured)].concat();
         complaints.iter().for_each(|complaint| eprintln!("not as promised: {complaint}"));
         if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }

@@ -14,7 +14,7 @@ const DIRECT_WITHIN: Duration = Duration::from_secs(3);
 /// How many round trips more than between two open sites may pass before the first answer.
 const MORE_ROUND_TRIPS: u32 = 3;
 /// What a shared machine with dozens of nodes may add to that (guess).
-const NOISE: Duration = Duration::from_millis(250);
+const NOISE: Duration = Duration::from_millis(100);
 
 /// What became of one pair's calls.
 #[derive(Clone, Debug, Default)]
@@ -71,10 +71,9 @@ impl Runs {
     }
 }
 
-/// All in which these calls are worse than was promised, in words; none if all is well.
+/// All in which the ways that these calls took are worse than was promised, in words; none if all is well.
 pub fn complaints(pairs: &[Runs]) -> Vec<String> {
     let mut complaints: Vec<String> = pairs.iter().flat_map(|runs| &runs.0).filter_map(worse).collect();
-    complaints.extend(late(pairs));
     let promised: Vec<&Runs> = pairs.iter().filter(|runs| runs.has_promised_guess()).collect();
     // Few runs prove nothing about one pair, but something about all.
     let guesses = promised.iter().map(|runs| runs.guesses());
@@ -102,8 +101,9 @@ fn worse(cell: &Cell) -> Option<String> {
     slow.then(|| format!("{pair}: direct only after {:.0?}", cell.call.direct.unwrap_or_default()))
 }
 
-/// Pairs whose first answer comes too late, as a rule, next to two open sites; nothing without such.
-fn late(pairs: &[Runs]) -> Vec<String> {
+/// Pairs whose first answer came too late next to that between two open sites, in words; none without such. On a machine that does
+/// other things meanwhile, that proves little.
+pub fn late(pairs: &[Runs]) -> Vec<String> {
     let Some(open) = first_of_the_open(pairs) else { return Vec::new() };
     let late = pairs.iter().filter_map(|runs| {
         let first = runs.first()?;
@@ -173,7 +173,7 @@ mod tests {
         let open = Runs(vec![cell(NatKind::Open, NatKind::Open, Reached::Direct, 100 * MS)]);
         let pair = |first| Runs(vec![cell(NatKind::Symmetric, NatKind::Symmetric, Reached::Relayed, first)]);
         let allowed = 100 * MS + 3 * 20 * MS + NOISE;
-        assert!(complaints(&[open.clone(), pair(allowed)]).is_empty());
-        assert_eq!(complaints(&[open, pair(allowed + MS)]).len(), 1);
+        assert!(late(&[open.clone(), pair(allowed)]).is_empty());
+        assert_eq!(late(&[open, pair(allowed + MS)]).len(), 1);
     }
 }
