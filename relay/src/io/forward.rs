@@ -1,8 +1,9 @@
 //! The relay at work: runs of packets in and out of the one port, and the reservations that allow it.
 //!
-//! What the kernel's GRO put together is sent on together: only the 8 bytes before each packet are written anew, in place, and a
-//! run of packets leaves with one GSO send. A packet that cannot be sent at once is dropped, as any router would do.
+//! What one receive call brought for one end is sent on together: only the 8 bytes before each packet are written anew, and the runs
+//! that the kernel's GRO made leave in one GSO send. Packets that cannot be sent at once are dropped, as any router would do.
 
+mod bundle;
 mod proved;
 
 use std::{
@@ -26,6 +27,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+pub(crate) use bundle::Bundle;
+use bundle::Heading;
 pub(crate) use proved::ProvedAddresses;
 
 use crate::proto::forward::{
@@ -36,8 +39,6 @@ use crate::proto::forward::{
 const OUTBOX: usize = 8;
 /// How often the clock is looked at while there are reservations: a pair that used up its bytes ends sooner than planned.
 const TICK: Duration = Duration::from_secs(1);
-/// Most bytes of one send: a UDP datagram's (RFC 768, less the headers of IPv4).
-const MAX_SEND: usize = 65_507;
 
 /// The relay of one port. Clones are the same.
 #[derive(Clone, Debug)]
@@ -109,13 +110,14 @@ impl Forwarding {
         &self.0.proved
     }
 
-    /// Sends on a run of packets, each of `stride` bytes and the last one perhaps shorter, all on one channel.
+    /// Sends on a run of packets, each of `stride` bytes and the last one perhaps shorter, all on one channel: by way of `bundle`, which
+    /// has to [`leave`](Self::leave) soon.
     pub(crate) fn forward(
         &self,
         run: &mut [u8],
         (channel, meta): (ChannelId, &RecvMeta),
         now: Instant,
-        socket: &impl SendNow,
+        (bundle, socket): (&mut Bundle, &impl SendNow),
     ) {
         let stride = meta.stride.clamp(1, run.len().max(1));
         let packets = run.len().div_ceil(stride) as u64;
@@ -127,7 +129,7 @@ impl Forwarding {
             (decision, self.carry_out(&mut machine))
         };
         for (to, packet) in questions {
-            let transmit = transmit_of(&packet, to, None);
+            let transmit = question(&packet, to);
             // Asked again with the next packet.
             let _ = socket.try_send(&transmit);
         }
@@ -135,20 +137,29 @@ impl Forwarding {
             for packet in run.chunks_mut(stride) {
                 packet[..ChannelId::LENGTH].copy_from_slice(&channel.to_bytes());
             }
-            self.send(run, stride, &transmit_of(&[], to, meta.ecn), socket);
+            self.put(run, stride, Heading { to, ecn: meta.ecn }, bundle, socket);
         }
     }
 
-    fn send(&self, run: &[u8], stride: usize, model: &Transmit<'_>, socket: &impl SendNow) {
+    /// Sends what was put together.
+    pub(crate) fn leave(&self, bundle: &mut Bundle, socket: &impl SendNow) {
+        if let Some(transmit) = bundle.transmit()
+            && socket.try_send(&transmit).is_err()
+        {
+            self.machine().on_unsent(bundle.count(), transmit.contents.len() as u64);
+        }
+        bundle.clear();
+    }
+
+    fn put(&self, run: &[u8], stride: usize, heading: Heading, bundle: &mut Bundle, socket: &impl SendNow) {
         let mut left = run;
         while !left.is_empty() {
             // Asked each time: it falls to one when the network card refuses.
-            let most = socket.max_segments().clamp(1, (MAX_SEND / stride).max(1)) * stride;
-            let (now, later) = left.split_at(most.min(left.len()));
-            let segment_size = (now.len() > stride).then_some(stride);
-            let transmit = Transmit { contents: now, segment_size, ..*model };
-            if socket.try_send(&transmit).is_err() {
-                self.machine().on_unsent(now.len().div_ceil(stride) as u64, now.len() as u64);
+            let (now, later) = left.split_at(bundle.room(left, stride, heading, socket.max_segments()));
+            if now.is_empty() {
+                self.leave(bundle, socket);
+            } else {
+                bundle.add(now, stride, heading);
             }
             left = later;
         }
@@ -266,6 +277,6 @@ fn address_of(connection: &Connection) -> EndAddress {
     EndAddress { remote: connection.remote_address(), local: connection.local_ip() }
 }
 
-fn transmit_of(contents: &[u8], to: EndAddress, ecn: Option<quinn_udp::EcnCodepoint>) -> Transmit<'_> {
-    Transmit { destination: to.remote, ecn, contents, segment_size: None, src_ip: to.local }
+fn question(packet: &[u8], to: EndAddress) -> Transmit<'_> {
+    Transmit { destination: to.remote, ecn: None, contents: packet, segment_size: None, src_ip: to.local }
 }

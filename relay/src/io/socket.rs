@@ -31,7 +31,7 @@ pub use super::port::SOCKET_BUFFER;
 use super::{
     counters::{Count, Counters},
     dial_back::DialBacks,
-    forward::{Forwarding, SendNow},
+    forward::{Bundle, Forwarding, SendNow},
     now,
     paths::Paths,
     port::{Granted, Port},
@@ -174,9 +174,9 @@ impl SharedSocket {
     }
 
     /// A run of packets on a channel that is not ours: to be forwarded, or a relay asks for proof before we know the channel.
-    fn pass_on(&self, channel: ChannelId, run: &mut [u8], meta: &RecvMeta) {
+    fn pass_on(&self, channel: ChannelId, run: &mut [u8], meta: &RecvMeta, bundle: &mut Bundle) {
         if !self.is_proof_request(run) {
-            self.forwarding.forward(run, (channel, meta), Instant::now(), self);
+            self.forwarding.forward(run, (channel, meta), Instant::now(), (bundle, self));
         }
     }
 
@@ -228,12 +228,14 @@ impl SharedSocket {
     ) -> Poll<io::Result<usize>> {
         match ready!(port.poll_receive(cx, bufs, metas)) {
             Ok(count) => {
+                let mut bundle = Bundle::default();
                 for (buf, meta) in bufs.iter_mut().zip(metas).take(count) {
                     let of = *meta;
                     let take = |kind: Kind, packet: &[u8]| self.take(socket, kind, packet, &of);
-                    let pass_on = |channel, run: &mut [u8]| self.pass_on(channel, run, &of);
+                    let pass_on = |channel, run: &mut [u8]| self.pass_on(channel, run, &of, &mut bundle);
                     self.paths.sort(socket, buf, meta, take, pass_on);
                 }
+                self.forwarding.leave(&mut bundle, self);
                 Poll::Ready(Ok(count))
             }
             Err(error) => {
