@@ -84,7 +84,7 @@ impl Forwarding {
     }
 
     /// Tells all pairs to move elsewhere and takes no more; returns when all have left. Those that are still there after `time` are
-    /// ended, and then only their last words are waited for, no longer than [`TICK`].
+    /// ended, and then only their last words are waited for, no longer than one second.
     pub async fn drain(&self, time: Duration) {
         self.input(Input::Drain(time));
         let empty = async {

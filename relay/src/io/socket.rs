@@ -3,7 +3,7 @@
 //! Packets are moved in batches and quinn's own buffers are received into, so a batch of QUIC alone is neither copied nor looked at
 //! beyond the first byte of each packet. STUN requests are answered from within the receive call: it is cheap, bounded by the
 //! responder's limits, and needs no task. Packets to and from peers whose path changes are given the addresses that are meant
-//! ([`paths`](super::paths)).
+//! (module `paths`).
 
 mod routes;
 
