@@ -1,8 +1,9 @@
 //! Files are fetched, and checked once more by the demo itself.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nearmesh_common::ContentHash;
+use tokio::time::sleep;
 
 use super::{
     super::{
@@ -11,6 +12,7 @@ use super::{
         stage::Stage,
         story::{Story, seconds},
     },
+    LOOK_EVERY, PATIENCE,
     finding::{Found, SEARCHER},
     sharing::Prepared,
 };
@@ -56,7 +58,18 @@ async fn fetch(
     expected: ContentHash,
 ) -> Result<Duration, Failure> {
     let folder = format!("got/{who}");
-    let (download, took) = stage.ask_one::<Download>(who, &["get", what, "--output", &folder]).await?;
+    let begun = Instant::now();
+    let (download, took) = loop {
+        let answer = stage.ask::<Download>(who, &["get", what, "--output", &folder]).await?;
+        if let Some(download) = answer.objects.into_iter().next() {
+            break (download, answer.took);
+        }
+        // What was shared a moment ago is known at other supernodes a moment later.
+        if begun.elapsed() > PATIENCE {
+            return Err(Failure::of(who, format!("`get {what}` of {who} found nothing")));
+        }
+        sleep(LOOK_EVERY).await;
+    };
     if download.state != State::Done {
         return Err(Failure::of(who, format!("the download of {who} ended as {}", download.state.as_str())));
     }
