@@ -20,6 +20,7 @@ pub mod reservation;
 pub mod socket;
 pub mod tls;
 pub mod transport;
+pub mod writable;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

@@ -55,10 +55,10 @@ impl RelayClient {
         };
         let crypto = QuicClientConfig::try_from(tls.client).expect("a configuration");
         let mut client = ClientConfig::new(Arc::new(crypto));
-        client.transport_config(transport_config());
+        client.transport_config(transport_config(transport::MAX_MTU));
         let crypto = QuicServerConfig::try_from(tls.server).expect("a configuration");
         let mut server = ServerConfig::with_crypto(Arc::new(crypto));
-        server.transport_config(transport_config());
+        server.transport_config(transport_config(transport::MAX_MTU));
         let mut config = EndpointConfig::default();
         config.grease_quic_bit(false);
         let (socket, strays) = Framing::bind();
@@ -139,10 +139,10 @@ pub async fn next(reservation: &mut Reservation) -> ReservationEvent {
     timeout(PATIENCE, reservation.next()).await.expect("an event in time").expect("it has not ended")
 }
 
-/// As members have it.
-fn transport_config() -> Arc<TransportConfig> {
+/// As members have it, with packets of at most so many bytes.
+pub fn transport_config(max_mtu: u16) -> Arc<TransportConfig> {
     let mut discovery = quinn::MtuDiscoveryConfig::default();
-    discovery.upper_bound(transport::MAX_MTU);
+    discovery.upper_bound(max_mtu);
     let mut config = TransportConfig::default();
     config
         .stream_receive_window(VarInt::from_u32(transport::STREAM_WINDOW))

@@ -9,7 +9,6 @@ mod routes;
 
 use std::{
     fmt,
-    future::Future,
     io::{self, IoSliceMut},
     net::SocketAddr,
     pin::Pin,
@@ -37,6 +36,7 @@ use super::{
     port::{Granted, Port},
     probe::Probes,
     reservation::Proofs,
+    writable::WritablePoller,
 };
 use crate::proto::{
     demux::Kind,
@@ -251,7 +251,7 @@ impl SharedSocket {
 
 impl AsyncUdpSocket for SharedSocket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
-        Box::pin(WritablePoller { socket: self, waiting: None })
+        WritablePoller::of(self)
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
@@ -316,33 +316,6 @@ impl SendNow for SharedSocket {
 impl fmt::Debug for SharedSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedSocket").field("local", &self.local).finish_non_exhaustive()
-    }
-}
-
-type Writable = Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>;
-
-/// Lets one task wait until the socket takes packets again.
-struct WritablePoller {
-    socket: Arc<SharedSocket>,
-    waiting: Option<Writable>,
-}
-
-impl UdpPoller for WritablePoller {
-    fn poll_writable(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { socket, waiting } = &mut *self;
-        let wait = waiting.get_or_insert_with(|| {
-            let socket = socket.clone();
-            Box::pin(async move { socket.writable().await })
-        });
-        let result = ready!(wait.as_mut().poll(cx));
-        *waiting = None;
-        Poll::Ready(result)
-    }
-}
-
-impl fmt::Debug for WritablePoller {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WritablePoller").finish_non_exhaustive()
     }
 }
 

@@ -14,13 +14,17 @@ use std::{
 };
 
 use nearmesh_common::identity::Membership;
-use nearmesh_relay::io::{socket::SOCKET_BUFFER, transport};
+use nearmesh_relay::io::{
+    socket::SOCKET_BUFFER,
+    transport,
+    writable::{Writable, WritablePoller},
+};
 use quinn::{
-    AsyncUdpSocket, ClientConfig, Endpoint, EndpointConfig, MtuDiscoveryConfig, TokioRuntime,
-    TransportConfig, UdpPoller, VarInt,
+    AsyncUdpSocket, ClientConfig, Endpoint, EndpointConfig, TokioRuntime, UdpPoller,
     crypto::rustls::QuicClientConfig,
     udp::{RecvMeta, Transmit, UdpSocketState},
 };
+use tests::relay_client::transport_config;
 use tokio::{io::Interest, net::UdpSocket, time::timeout};
 
 /// RFC 8489, section 5, and RFC 8656, sections 17 and 18.
@@ -59,7 +63,7 @@ pub async fn port(server: SocketAddr, peer: SocketAddr, membership: &Membership)
             .expect("an endpoint");
     let tls = membership.client_config().expect("a member's TLS");
     let mut client = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).expect("a configuration")));
-    client.transport_config(transport_config());
+    client.transport_config(transport_config(transport::PATH_MAX_MTU));
     endpoint.set_default_client_config(client);
     endpoint
 }
@@ -95,21 +99,6 @@ fn xored(address: SocketAddr) -> [u8; 8] {
     value
 }
 
-/// As members have it on changing paths.
-fn transport_config() -> Arc<TransportConfig> {
-    let mut discovery = MtuDiscoveryConfig::default();
-    discovery.upper_bound(transport::PATH_MAX_MTU);
-    let mut config = TransportConfig::default();
-    config
-        .stream_receive_window(VarInt::from_u32(transport::STREAM_WINDOW))
-        .receive_window(VarInt::from_u32(transport::RECEIVE_WINDOW))
-        .send_window(transport::SEND_WINDOW)
-        .initial_mtu(transport::INITIAL_MTU)
-        .mtu_discovery_config(Some(discovery))
-        .keep_alive_interval(Some(transport::KEEP_ALIVE));
-    Arc::new(config)
-}
-
 /// The socket.
 struct Turned {
     io: UdpSocket,
@@ -121,7 +110,7 @@ struct Turned {
 
 impl AsyncUdpSocket for Turned {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
-        Box::pin(Poller { socket: self, waiting: None })
+        WritablePoller::of(self)
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
@@ -200,28 +189,8 @@ impl fmt::Debug for Turned {
     }
 }
 
-type Writable = Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>;
-
-struct Poller {
-    socket: Arc<Turned>,
-    waiting: Option<Writable>,
-}
-
-impl UdpPoller for Poller {
-    fn poll_writable(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { socket, waiting } = &mut *self;
-        let wait = waiting.get_or_insert_with(|| {
-            let socket = socket.clone();
-            Box::pin(async move { socket.io.writable().await })
-        });
-        let result = ready!(wait.as_mut().poll(cx));
-        *waiting = None;
-        Poll::Ready(result)
-    }
-}
-
-impl fmt::Debug for Poller {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Poller").finish_non_exhaustive()
+impl Writable for Turned {
+    async fn writable(&self) -> io::Result<()> {
+        self.io.writable().await
     }
 }

@@ -10,7 +10,11 @@ use std::{
 };
 
 use nearmesh_common::wire::relay::{ChannelId, read_proof_request};
-use nearmesh_relay::io::{reservation::Proofs, socket::SOCKET_BUFFER};
+use nearmesh_relay::io::{
+    reservation::Proofs,
+    socket::SOCKET_BUFFER,
+    writable::{Writable, WritablePoller},
+};
 use quinn::{
     AsyncUdpSocket, UdpPoller,
     udp::{RecvMeta, Transmit, UdpSocketState},
@@ -169,7 +173,7 @@ fn unframe(batch: &mut [u8], meta: &mut RecvMeta, route: &Route) {
 
 impl AsyncUdpSocket for Framing {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
-        Box::pin(Poller { socket: self, waiting: None })
+        WritablePoller::of(self)
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
@@ -223,28 +227,8 @@ impl fmt::Debug for Framing {
     }
 }
 
-type Writable = Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>;
-
-struct Poller {
-    socket: Arc<Framing>,
-    waiting: Option<Writable>,
-}
-
-impl UdpPoller for Poller {
-    fn poll_writable(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { socket, waiting } = &mut *self;
-        let wait = waiting.get_or_insert_with(|| {
-            let socket = socket.clone();
-            Box::pin(async move { socket.io.writable().await })
-        });
-        let result = ready!(wait.as_mut().poll(cx));
-        *waiting = None;
-        Poll::Ready(result)
-    }
-}
-
-impl fmt::Debug for Poller {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Poller").finish_non_exhaustive()
+impl Writable for Framing {
+    async fn writable(&self) -> io::Result<()> {
+        self.io.writable().await
     }
 }

@@ -12,7 +12,7 @@ use tokio::net::UdpSocket;
 use tracing::debug;
 
 use super::{
-    super::{paths::peer::Peer, port::Port},
+    super::{paths::peer::Peer, port::Port, writable::Writable},
     SharedSocket,
 };
 use crate::proto::{
@@ -112,9 +112,11 @@ impl SharedSocket {
             self.paths.stash.wake();
         }
     }
+}
 
+impl Writable for SharedSocket {
     /// Until the port takes packets again, and a further socket that did not.
-    pub(super) async fn writable(&self) -> io::Result<()> {
+    async fn writable(&self) -> io::Result<()> {
         self.main.io().writable().await?;
         let full: Option<Arc<UdpSocket>> = self.full.lock().unwrap_or_else(PoisonError::into_inner).take();
         match full {
