@@ -10,15 +10,13 @@ use std::{
 };
 
 use nearmesh_common::{NodeId, Now, dialable::is_dialable};
+use nearmesh_relay::proto::rate::{Bucket, Limit};
 
-/// How long one asker waits to be heard again. It repeats its request within [`REPEATS`] if nothing comes.
-const EACH_EVERY: Duration = Duration::from_secs(2);
-/// Requests of one asker that may come at once (guess: three that repeat one another, and one more).
-const REPEATS: u32 = 4;
-/// How long a token of all askers together takes to come back: ten requests a second (guess: a popular source of files).
-const ALL_EVERY: Duration = Duration::from_millis(100);
-/// Requests of all askers that may come at once (guess).
-const ALL_AT_ONCE: u32 = 30;
+/// One asker: every two seconds one. It repeats its request when nothing comes, so a few may come at once (guess: three that repeat one
+/// another, and one more).
+const EACH: Limit = Limit { every: Duration::from_secs(2), burst: 4 };
+/// All askers together: ten requests a second (guess: a popular source of files), and so many at once (guess).
+const ALL: Limit = Limit::per_second(10, 30);
 /// Askers that are remembered; beyond that the one that asked longest ago is forgotten.
 const MAX_ASKERS: usize = 512;
 
@@ -27,12 +25,6 @@ const MAX_ASKERS: usize = 512;
 pub struct PushGate {
     askers: BTreeMap<NodeId, Bucket>,
     all: Bucket,
-}
-
-/// Tokens, kept as the moment at which all are there again.
-#[derive(Clone, Copy, Debug, Default)]
-struct Bucket {
-    full_at: Option<Instant>,
 }
 
 impl PushGate {
@@ -63,21 +55,10 @@ impl PushGate {
 
     fn take(&mut self, asker: NodeId, now: Instant) -> bool {
         if self.askers.len() >= MAX_ASKERS && !self.askers.contains_key(&asker) {
-            let oldest = self.askers.iter().min_by_key(|(_, bucket)| bucket.full_at).map(|(node, _)| *node);
+            let oldest = self.askers.iter().min_by_key(|(_, bucket)| bucket.full_at()).map(|(node, _)| *node);
             oldest.and_then(|oldest| self.askers.remove(&oldest));
         }
         let own = self.askers.entry(asker).or_default();
-        own.take(EACH_EVERY, REPEATS, now) && self.all.take(ALL_EVERY, ALL_AT_ONCE, now)
-    }
-}
-
-impl Bucket {
-    fn take(&mut self, every: Duration, at_once: u32, now: Instant) -> bool {
-        let full_at = self.full_at.map_or(now, |at| at.max(now));
-        let there_is_one = full_at.duration_since(now) <= every * (at_once - 1);
-        if there_is_one {
-            self.full_at = Some(full_at + every);
-        }
-        there_is_one
+        own.take(EACH, now) && self.all.take(ALL, now)
     }
 }

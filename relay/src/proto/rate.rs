@@ -13,10 +13,17 @@ use std::{
 /// A rate and how much of it may come at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Limit {
-    /// Tokens that come back in a second. At least 1.
-    pub per_second: u32,
+    /// How long a token takes to come back.
+    pub every: Duration,
     /// Tokens in a full bucket. At least 1.
     pub burst: u32,
+}
+
+impl Limit {
+    /// So many tokens come back in a second (at least 1).
+    pub const fn per_second(tokens: u32, burst: u32) -> Self {
+        Self { every: Duration::from_nanos(1_000_000_000 / tokens as u64), burst }
+    }
 }
 
 /// What stands against an answer.
@@ -40,7 +47,7 @@ pub struct SourceLimits {
 
 /// A token bucket, kept as the moment at which it will be full again.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Bucket {
+pub struct Bucket {
     full_at: Option<Instant>,
 }
 
@@ -72,13 +79,17 @@ impl SourceLimits {
 }
 
 impl Bucket {
+    /// When it is full again; none if nothing was ever taken.
+    pub fn full_at(&self) -> Option<Instant> {
+        self.full_at
+    }
+
     /// Takes a token, if there is one. A bucket must always be asked with the same limit.
-    pub(crate) fn take(&mut self, limit: Limit, now: Instant) -> bool {
-        let token = Duration::from_secs(1) / limit.per_second;
+    pub fn take(&mut self, limit: Limit, now: Instant) -> bool {
         let full_at = self.full_at.map_or(now, |at| at.max(now));
-        let there_is_one = full_at.duration_since(now) <= token * limit.burst.saturating_sub(1);
+        let there_is_one = full_at.duration_since(now) <= limit.every * limit.burst.saturating_sub(1);
         if there_is_one {
-            self.full_at = Some(full_at + token);
+            self.full_at = Some(full_at + limit.every);
         }
         there_is_one
     }
@@ -88,8 +99,8 @@ impl Bucket {
 mod tests {
     use super::{super::start, *};
 
-    const EACH: Limit = Limit { per_second: 10, burst: 5 };
-    const TOTAL: Limit = Limit { per_second: 100, burst: 8 };
+    const EACH: Limit = Limit::per_second(10, 5);
+    const TOTAL: Limit = Limit::per_second(100, 8);
 
     fn taken(limits: &mut SourceLimits, source: &str, tries: usize, now: Instant) -> usize {
         let source = source.parse().expect("an address");

@@ -31,9 +31,9 @@ use super::{
 /// Most bytes in an answer for each byte of its request: QUIC's own limit (RFC 9000, section 8).
 pub const MAX_AMPLIFICATION: usize = 3;
 /// Answers to one source. A probe is 3 requests, and a hundred nodes may sit behind one address (guess).
-pub const SOURCE_LIMIT: Limit = Limit { per_second: 100, burst: 400 };
+pub const SOURCE_LIMIT: Limit = Limit::per_second(100, 400);
 /// Answers to all sources: below 5 % of a core at about 3 us each (guess).
-pub const TOTAL_LIMIT: Limit = Limit { per_second: 10_000, burst: 5_000 };
+pub const TOTAL_LIMIT: Limit = Limit::per_second(10_000, 5_000);
 /// Buckets for sources, 16 bytes each (guess: twice the sources that one supernode sees in a burst).
 pub const SOURCE_SLOTS: usize = 4096;
 

@@ -19,7 +19,7 @@ const FIRST_REPEAT: Duration = Duration::from_millis(400);
 /// ...doubled each time up to this.
 const LONGEST_REPEAT: Duration = Duration::from_secs(8);
 /// How often a peer's offers are answered (guess: a few changes at once, and their repetitions).
-const REPLIES: Limit = Limit { per_second: 2, burst: 10 };
+const REPLIES: Limit = Limit::per_second(2, 10);
 /// How often what we say changes: several changes at once are said once (guess).
 const BETWEEN_OFFERS: Duration = Duration::from_millis(200);
 

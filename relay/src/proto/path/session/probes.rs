@@ -16,12 +16,12 @@ use crate::proto::{
 
 /// Pongs in a second, and at once. A peer that keeps to the protocol pings by a few routes four times a second, and by up to
 /// twenty at once when a round begins.
-const PONGS: Limit = Limit { per_second: 50, burst: 100 };
+const PONGS: Limit = Limit::per_second(50, 100);
 /// Pings to addresses that never answered, in the long run: a few rounds of six waves to 18 candidates each, then one such round a
 /// minute and more. So a false offer is worth 500 packets of 57 bytes, and then 10 in a second.
-const UNPROVEN: Limit = Limit { per_second: 10, burst: 500 };
+const UNPROVEN: Limit = Limit::per_second(10, 500);
 /// And at once: a wave to all candidates, and the predicted ports.
-const UNPROVEN_AT_ONCE: Limit = Limit { per_second: 200, burst: 100 };
+const UNPROVEN_AT_ONCE: Limit = Limit::per_second(200, 100);
 
 impl Session {
     /// A packet with our tag came.
