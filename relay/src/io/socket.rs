@@ -54,6 +54,8 @@ pub struct SharedSocket {
     probes: Probes,
     dial_backs: DialBacks,
     forwarding: Forwarding,
+    /// Empty between receive calls; its buffer is kept.
+    bundle: Mutex<Bundle>,
     proofs: Proofs,
     paths: Arc<Paths>,
     /// Which socket is asked first for packets, where there are several.
@@ -78,6 +80,7 @@ impl SharedSocket {
             probes: Probes::default(),
             dial_backs: DialBacks::default(),
             forwarding: Forwarding::new(),
+            bundle: Mutex::default(),
             proofs: Proofs::default(),
             paths: Arc::new(Paths::new(local)),
             turn: AtomicUsize::default(),
@@ -228,7 +231,7 @@ impl SharedSocket {
     ) -> Poll<io::Result<usize>> {
         match ready!(port.poll_receive(cx, bufs, metas)) {
             Ok(count) => {
-                let mut bundle = Bundle::default();
+                let mut bundle = self.bundle.lock().unwrap_or_else(PoisonError::into_inner);
                 for (buf, meta) in bufs.iter_mut().zip(metas).take(count) {
                     let of = *meta;
                     let take = |kind: Kind, packet: &[u8]| self.take(socket, kind, packet, &of);
