@@ -226,6 +226,7 @@ impl Supernode {
                 }
                 self.place_anew();
             }
+            Event::Regrouped => self.place_anew(),
             Event::Down(node) => {
                 self.summaries.handle_member_lost(&node);
                 self.directory.handle_home_lost(&node);

@@ -27,7 +27,13 @@ use nearmesh_common::{
 };
 use own::Own;
 
-use super::{CloseReason, budget::Charge, world::World};
+use super::{
+    CloseReason,
+    budget::Charge,
+    links::Links,
+    placement::{Group, Groups},
+    world::World,
+};
 
 /// Most supernodes that are known: a full mesh of 64, its newcomers and its dead, many times over (guess).
 pub(super) const MAX_MEMBERS: usize = 1024;
@@ -45,6 +51,8 @@ pub(super) enum Event {
     Up(NodeId),
     /// It is no member any more.
     Down(NodeId),
+    /// The net is divided otherwise than before: groups, mates and placements are new ones.
+    Regrouped,
 }
 
 /// All known supernodes.
@@ -80,6 +88,43 @@ impl Membership {
     /// The members' ids, without our own.
     pub(super) fn members(&self) -> impl Iterator<Item = NodeId> {
         self.contacts.iter().filter(|(_, contact)| contact.stage == Stage::Member).map(|(node, _)| *node)
+    }
+
+    /// Into which groups the net is divided, as we see it.
+    pub(super) fn groups(&self) -> Groups {
+        Groups::ONE
+    }
+
+    /// How it was divided a moment ago, while that still counts.
+    pub(super) fn former_groups(&self) -> Option<Groups> {
+        None
+    }
+
+    /// The linked members of our own group, without our own id.
+    pub(super) fn mates(&self) -> impl Iterator<Item = NodeId> {
+        self.members()
+    }
+
+    /// Every group but our own.
+    pub(super) fn other_groups(&self) -> impl Iterator<Item = Group> {
+        let own = self.groups().of(&self.own.record().content.node.0);
+        self.groups().all().filter(move |group| *group != own)
+    }
+
+    /// The linked members of `group`, the nearest first.
+    pub(super) fn contacts(&self, group: Group, links: &Links) -> Vec<NodeId> {
+        let groups = self.groups();
+        let mut found: Vec<_> = self.members().filter(|node| groups.of(&node.0) == group).collect();
+        found.sort_by_key(|node| links.rtt(node));
+        found
+    }
+
+    /// By whom `to` is reached: itself if it is linked, else the nearest contact in its group.
+    pub(super) fn route(&self, to: &NodeId, links: &Links) -> Option<NodeId> {
+        if self.is_member(to) {
+            return Some(*to);
+        }
+        self.contacts(self.groups().of(&to.0), links).first().copied()
     }
 
     /// The members' records, our own first.

@@ -36,6 +36,8 @@ impl Own {
             children: 0,
             capacity,
             serving: true,
+            group_bits: 0,
+            group_size: 1,
         };
         Self { record: sign(record, world), children: 0, signed_at: world.now.instant }
     }
