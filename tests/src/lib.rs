@@ -7,4 +7,6 @@ pub mod pathsim;
 pub mod process;
 pub mod relay_client;
 pub mod rogue;
+pub mod scale;
+pub mod scenario;
 pub mod sim;

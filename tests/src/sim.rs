@@ -29,6 +29,7 @@ use links::{End, LinkId, Links};
 pub use links::{ProcessId, Role};
 use nearmesh::proto as client;
 use nearmesh_common::{NodeId, signed::Keyring};
+pub(crate) use network::BETWEEN as REGION_ROUND_TRIPS;
 use network::Network;
 use oracle::View;
 pub use oracle::{Oracle, SETTLE, Score, Violation};
@@ -36,6 +37,7 @@ use process::Process;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use schedule::Schedule;
+pub(crate) use traffic::message_kind;
 pub use traffic::{Count, Traffic};
 pub use workload::Workload;
 
@@ -44,7 +46,7 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// A process that dies has sent its last keep-alive up to this long before.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// How long STUN requests to a dead address are repeated.
-const PROBE_TIMEOUT: Duration = Duration::from_millis(1500);
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// What is simulated.
 #[derive(Clone, Copy, Debug)]

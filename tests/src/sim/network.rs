@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 /// Round trips between regions in milliseconds (the public inter-region tables of the large clouds, rounded):
 /// western Europe, eastern and western North America, eastern Asia, South America.
-const BETWEEN: [[u64; REGIONS]; REGIONS] = [
+pub(crate) const BETWEEN: [[u64; REGIONS]; REGIONS] = [
     [8, 80, 140, 220, 190],
     [80, 8, 65, 170, 115],
     [140, 65, 8, 110, 170],
