@@ -4,6 +4,8 @@
 //! with the highest random weight hold it (Thaler and Ravishankar, 1998): when a member comes or goes, only the keys that it
 //! gains or loses move, and everybody who knows the same members finds the same holders.
 
+use std::ops::RangeInclusive;
+
 use nearmesh_common::{NodeId, supernode_record::MAX_GROUP_BITS};
 
 /// How many members hold a key (design, section 6).
@@ -46,6 +48,19 @@ impl Groups {
     /// The group with this number, if there are so many.
     pub(super) fn numbered(self, number: u16) -> Option<Group> {
         (usize::from(number) < self.count()).then_some(Group(number))
+    }
+
+    /// The lowest and the highest id that a member of `group` can have.
+    pub(super) fn ids(self, group: Group) -> RangeInclusive<NodeId> {
+        let free = u16::BITS - u32::from(self.bits);
+        let first = group.0.checked_shl(free).unwrap_or(0);
+        let last = first | u16::MAX.checked_shr(u32::from(self.bits)).unwrap_or(0);
+        let id = |leading: u16, rest: u8| {
+            let mut id = [rest; 32];
+            id[..2].copy_from_slice(&leading.to_be_bytes());
+            NodeId(id)
+        };
+        id(first, 0)..=id(last, u8::MAX)
     }
 
     /// The group that 32 even bytes, a node id or a key's hash, belong to.
