@@ -8,3 +8,4 @@ pub mod process;
 pub mod relay_client;
 pub mod rogue;
 pub mod sim;
+pub mod workload;
