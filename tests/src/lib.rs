@@ -6,6 +6,7 @@ pub mod lab;
 pub mod pathsim;
 pub mod process;
 pub mod relay_client;
+pub mod report;
 pub mod rogue;
 pub mod sim;
 pub mod workload;

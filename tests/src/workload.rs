@@ -1,19 +1,21 @@
-//! What people share and ask for, as the literature measured it: one workload for the simulator and for the models of the older
-//! systems.
+//! What people share and ask for, as the literature measured it: one workload for the simulator and for the models of the
+//! older systems.
 //!
-//! Everything follows from a seed and a [`Shape`]. Nodes, files and words are numbers; names, hashes, places and user names are
-//! made on demand, so that a million nodes with three million copies take some 35 MB.
+//! Everything follows from a seed and a [`Shape`]. Nodes, files and words are numbers; names, hashes, places and user
+//! names are made on demand, so that a million nodes with three million copies take some 35 MB.
 //!
-//! **Files.** A file is born at one node: half of all copies are such originals. The other half was fetched: every sharer draws
-//! from a Zipf popularity, never the same file twice, which is what flattens the head of the popularity curve (Gummadi et al. 2003).
-//! [`FileId`]s are popularity ranks: 0 is the most wanted. About three quarters of all files exist once.
+//! **Files.** A file is born at one node: half of all copies are such originals. The other half was fetched: every sharer
+//! draws from a Zipf popularity, never the same file twice, which is what flattens the head of the popularity curve
+//! (Gummadi et al. 2003). [`FileId`]s are popularity ranks: 0 is the most wanted. About three quarters of all files exist
+//! once.
 //!
-//! **Names.** A name is a few common words, drawn from a Zipf vocabulary, and one title word that no other file has. A question for
-//! a file always has its title word, so that the truth is exact: its answers are the [`Workload::holders_of`] that file, and no
-//! others. Its common words are what a filter of single words has to cope with.
+//! **Names.** A name is a few common words, drawn from a Zipf vocabulary, and one title word that no other file has. A
+//! question for a file always has its title word, so that the truth is exact: its answers are the
+//! [`Workload::holders_of`] that file, and no others. Its common words are what a filter of single words has to cope
+//! with.
 //!
-//! **Questions** are drawn by a popularity of their own: what is asked for most is not what is shared most (Acosta and Chandra
-//! 2008), and 44.4 % of all word questions match nothing.
+//! **Questions** are drawn by a popularity of their own: what is asked for most is not what is shared most (Acosta and
+//! Chandra 2008), and 44.4 % of all word questions match nothing.
 //!
 //! Invariant: the same seed and shape give the same workload on every machine.
 

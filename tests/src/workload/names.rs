@@ -16,8 +16,8 @@ const WORDS: u64 = SYLLABLES.pow(LENGTH);
 /// Prime to [`WORDS`]: neighbouring numbers become words that look different.
 const SPREAD: u64 = 25_326_001;
 
-/// A word's number: common words first, by how common they are in names; then the title words, by file; then words that are in
-/// no name.
+/// A word's number: common words first, by how common they are in names; then the title words, by file; then words that
+/// are in no name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Word(pub(super) u32);
 

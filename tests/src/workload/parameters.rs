@@ -1,36 +1,39 @@
 //! Every number of the workload, with its source.
 //!
-//! Where a paper is named, the figure was read in it, in its abstract or in a text that quotes it; "guess" is our own choice.
+//! Where a paper is named, the figure was read in it, in its abstract or in a text that quotes it; "guess" is our own
+//! choice.
 
 /// The part of all nodes that share nothing. Adar and Huberman 2000, "Free Riding on Gnutella": almost 70 %.
 pub const FREE_RIDERS: f64 = 0.70;
 
-/// Files that a sharing node shares, on average. Guess: a tenth of what was usual, so that the index of a million nodes fits into the
-/// memory of one machine. All relations stay: free riders, heavy sharers, popularity, single copies.
+/// Files that a sharing node shares, on average. Guess: a tenth of what was usual, so that the index of a million nodes
+/// fits into the memory of one machine. All relations stay: free riders, heavy sharers, popularity, single copies.
 pub const FILES_PER_SHARER: u32 = 10;
 
-/// The exponent of the number of files of a sharing node, a Pareto distribution. Stutzbach, Zhao and Rejaie 2007: a power law. The exponent is the one
-/// with which the top 1 % of all hosts hold half of the files, as Adar and Huberman 2000 have 50 % of all answers come from the top 1 %:
-/// `(0.01 / 0.30)^(1 - 1/a) = 1/2`.
+/// The exponent of the number of files of a sharing node, a Pareto distribution. Stutzbach, Zhao and Rejaie 2007: a power
+/// law. The exponent is the one with which the top 1 % of all hosts hold half of the files, as Adar and Huberman 2000
+/// have 50 % of all answers come from the top 1 %: `(0.01 / 0.30)^(1 - 1/a) = 1/2`.
 pub const SHARING_EXPONENT: f64 = 1.255;
 
 /// The most files of one node, as a multiple of the average. Guess: 10,000 files where a hundred are usual.
 pub const MOST_FILES: u32 = 100;
 
-/// The part of all copies that are the first of their file. Guess: it leaves about three quarters of all files in one copy, and more
-/// than 98 % of all files on less than 0.1 % of the nodes (Acosta and Chandra 2008, "On the need for query-centric unstructured
-/// peer-to-peer overlays").
+/// The part of all copies that are the first of their file. Guess: it leaves about three quarters of all files in one
+/// copy, and more than 98 % of all files on less than 0.1 % of the nodes (Acosta and Chandra 2008, "On the need for
+/// query-centric unstructured peer-to-peer overlays").
 pub const ORIGINALS: f64 = 0.5;
 
-/// The exponent of what is wanted: Zipf's own, 1. What is *held* deviates from it, because nobody fetches a file twice (Gummadi et al. 2003:
-/// "fetch-at-most-once"; Zipf-like in Stutzbach, Zhao and Rejaie 2007 and in Acosta and Chandra 2008). The exponent is a guess.
+/// The exponent of what is wanted: Zipf's own, 1. What is *held* deviates from it, because nobody fetches a file twice
+/// (Gummadi et al. 2003: "fetch-at-most-once"; Zipf-like in Stutzbach, Zhao and Rejaie 2007 and in Acosta and Chandra
+/// 2008). The exponent is a guess.
 pub const POPULARITY_EXPONENT: f64 = 1.0;
 
-/// A sharer who has drawn so many files in a row that it has already stops fetching. Guess; met only in nets of a few nodes.
+/// A sharer who has drawn so many files in a row that it has already stops fetching. Guess; met only in nets of a few
+/// nodes.
 pub const FETCH_TRIES: u32 = 50;
 
-/// A file with so many copies is popular: a search for it fills its page of results. KaZaA's client showed 50 (giFT-FastTrack,
-/// PROTOCOL), as Nearmesh does.
+/// A file with so many copies is popular: a search for it fills its page of results. KaZaA's client showed 50
+/// (giFT-FastTrack, PROTOCOL), as Nearmesh does.
 pub const POPULAR: usize = 50;
 
 /// Different common words in names. Guess: two per cent of the 2.1 million different words that Nguyen et al. saw in
@@ -40,38 +43,42 @@ pub const VOCABULARY: u32 = 32_768;
 /// Common words in a name, least and most, beside its title word. Guess: artist, album, title, track.
 pub const COMMON_WORDS: (u32, u32) = (5, 10);
 
-/// The most words in a question, the least being 1, all equally likely where the name has as many: 3.5 on average. Nguyen et al., SIGIR 2007:
-/// 3.57 in 23 million Gnutella queries.
+/// The most words in a question, the least being 1, all equally likely where the name has as many: 3.5 on average. Nguyen
+/// et al., SIGIR 2007: 3.57 in 23 million Gnutella queries.
 pub const MOST_ASKED_WORDS: u32 = 7;
 
-/// So many of the commonest words of names are hardly ever asked for ("the", "track", "live"). Guess; with it less than 20 % of the
-/// popular words of questions and of names are the same, as Acosta and Chandra 2008 found.
+/// So many of the commonest words of names are hardly ever asked for ("the", "track", "live"). Guess; with it less than
+/// 20 % of the popular words of questions and of names are the same, as Acosta and Chandra 2008 found.
 pub const NOISE_WORDS: u32 = 100;
 
 /// How often one of them is left in a question all the same. Guess.
 pub const NOISE_ASKED: f64 = 0.1;
 
-/// The part of all word questions that nothing matches, anywhere. Acosta and Chandra 2008, 230,000 queries against 20 million objects of 40,000
-/// peers: 44.4 %.
+/// The part of all word questions that nothing matches, anywhere. Acosta and Chandra 2008, 230,000 queries against 20
+/// million objects of 40,000 peers: 44.4 %.
 pub const MATCH_NOTHING: f64 = 0.444;
 
 /// The part of those in which a word exists nowhere; in the others every word exists, but never together. Guess.
 pub const UNKNOWN_WORD: f64 = 0.5;
 
-/// The part of all questions for files that are for an exact hash. Guess: clients look for further sources of what they are fetching.
+/// The part of all questions for files that are for an exact hash. Guess: clients look for further sources of what they
+/// are fetching.
 pub const BY_HASH: f64 = 0.10;
 
 /// The part of all questions that look a user up. Guess.
 pub const FOR_USERS: f64 = 0.10;
 
-/// How far what is asked for is from what is held: a question's rank is the file's rank times a factor drawn log-uniformly between one over this
-/// and this. Acosta and Chandra 2008: what is popular in queries is not what is popular in file names. The form is a guess.
+/// How far what is asked for is from what is held: a question's rank is the file's rank times a factor drawn
+/// log-uniformly between one over this and this. Acosta and Chandra 2008: what is popular in queries is not what is
+/// popular in file names. The form is a guess.
 pub const TASTE: f64 = 30.0;
 
-/// The part of all nodes behind a NAT. 32.8 % of KaZaA's peers in 2003 (Liang, Kumar and Ross: 21,269 of 64,834); over 70 % of hosts in a text of 2012 (SYNI).
+/// The part of all nodes behind a NAT. 32.8 % of KaZaA's peers in 2003 (Liang, Kumar and Ross: 21,269 of 64,834); over 70
+/// % of hosts in a text of 2012 (SYNI).
 pub const BEHIND_NAT: f64 = 0.70;
 
-/// The part of peers of Gnutella that leave within four hours, and that stay for more than a day: Ripeanu, Foster and Iamnitchi 2002.
+/// The part of peers of Gnutella that leave within four hours, and that stay for more than a day: Ripeanu, Foster and
+/// Iamnitchi 2002.
 pub const LEFT_WITHIN_4_HOURS: f64 = 0.40;
 
 /// See there.

@@ -1,4 +1,5 @@
-//! Where peers are, and how long packets take between them: regions a real distance apart, and an access line for each peer.
+//! Where peers are, and how long packets take between them: regions a real distance apart, and an access line for each
+//! peer.
 
 use std::time::Duration;
 

@@ -11,8 +11,8 @@ const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The exponent of sessions of a given average (guess: heavy-tailed, and its average is its scale).
 const SHAPE: f64 = 2.0;
 
-/// A distribution of session times with a heavy tail: Lomax, that is Pareto from 0 on, so that the expected rest of a session
-/// grows with its age (Bustamante and Qiao 2003).
+/// A distribution of session times with a heavy tail: Lomax, that is Pareto from 0 on, so that the expected rest of a
+/// session grows with its age (Bustamante and Qiao 2003).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sessions {
     scale: Duration,
@@ -20,8 +20,8 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Gnutella's: 40 % of peers leave within 4 hours and 25 % stay for more than 24 (Ripeanu, Foster and Iamnitchi 2002). The two
-    /// figures fix the two parameters.
+    /// Gnutella's: 40 % of peers leave within 4 hours and 25 % stay for more than 24 (Ripeanu, Foster and Iamnitchi
+    /// 2002). The two figures fix the two parameters.
     pub fn measured() -> Self {
         let stayed_4_hours = 1.0 - LEFT_WITHIN_4_HOURS;
         let wanted = STAYED_24_HOURS.ln() / stayed_4_hours.ln();
