@@ -29,7 +29,6 @@ use links::{End, LinkId, Links};
 pub use links::{ProcessId, Role};
 use nearmesh::proto as client;
 use nearmesh_common::{NodeId, signed::Keyring};
-pub(crate) use network::BETWEEN as REGION_ROUND_TRIPS;
 use network::Network;
 use oracle::View;
 pub use oracle::{Oracle, SETTLE, Score, Violation};

@@ -1,4 +1,4 @@
-//! How long packets take: regions a real distance apart, an access line for each process, and loss.
+//! How long packets take between places, and loss.
 //!
 //! Links are reliable, as QUIC is: a lost packet arrives one retransmission later.
 
@@ -7,21 +7,8 @@ use std::{net::SocketAddr, time::Duration};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-/// Round trips between regions in milliseconds (the public inter-region tables of the large clouds, rounded):
-/// western Europe, eastern and western North America, eastern Asia, South America.
-pub(crate) const BETWEEN: [[u64; REGIONS]; REGIONS] = [
-    [8, 80, 140, 220, 190],
-    [80, 8, 65, 170, 115],
-    [140, 65, 8, 110, 170],
-    [220, 170, 110, 8, 270],
-    [190, 115, 170, 270, 8],
-];
-/// Regions in the table.
-const REGIONS: usize = 5;
-/// The slowest access line, one way, in microseconds (guess: a loaded DSL line).
-const SLOWEST_ACCESS: u64 = 20_000;
-/// The fastest, where supernodes are.
-const FASTEST_ACCESS: u64 = 300;
+use crate::workload::places;
+
 /// Queues make a packet late by up to this part of its way.
 const JITTER: f64 = 0.1;
 /// A lost packet is sent again after this many round trips, at the least after [`LEAST_TIMEOUT`] (RFC 9002: a probe
@@ -35,8 +22,7 @@ const MOST_LOSSES: u32 = 6;
 /// Where a process is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    region: usize,
-    access: Duration,
+    place: places::Place,
     /// Its one UDP socket.
     pub(super) address: SocketAddr,
 }
@@ -56,13 +42,10 @@ impl Network {
 
     /// A place for the process `number`; in a data centre if it is `well_placed`.
     pub(super) fn place(&mut self, number: usize, well_placed: bool) -> Place {
-        let slowest = if well_placed { FASTEST_ACCESS * 5 } else { SLOWEST_ACCESS };
+        let bits = self.rng.random();
+        let place = if well_placed { places::Place::well_placed(bits) } else { places::Place::at_home(bits) };
         let [.., high, low] = number.to_be_bytes();
-        Place {
-            region: self.rng.random_range(0..REGIONS),
-            access: Duration::from_micros(self.rng.random_range(FASTEST_ACCESS..=slowest)),
-            address: SocketAddr::from(([10, 1, high, low], 4000)),
-        }
+        Place { place, address: SocketAddr::from(([10, 1, high, low], 4000)) }
     }
 
     /// The round trip without queues or loss.
@@ -70,7 +53,7 @@ impl Network {
         if a.address == b.address {
             return Duration::from_micros(20);
         }
-        Duration::from_millis(BETWEEN[a.region][b.region]) + (a.access + b.access) * 2
+        a.place.rtt(b.place)
     }
 
     /// How long one packet takes this time, lost ones included.
