@@ -7,7 +7,6 @@
 mod asking;
 mod calendar;
 mod child;
-mod content;
 mod digest;
 mod events;
 mod figures;
@@ -16,16 +15,14 @@ mod lies;
 mod links;
 mod machines;
 mod names;
-mod place;
 mod state;
 mod traffic;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 pub use asking::{Asking, Kind, Outcome, OutcomeFigures, STALE};
 use calendar::{Calendar, Moment};
 use child::Child;
-pub use content::{Content, Shared};
 pub use digest::Digest;
 pub use figures::{Histogram, Summary, Waits};
 pub use lies::Lie;
@@ -34,10 +31,10 @@ use machines::Super;
 pub use names::Peer;
 use nearmesh_common::wire::LinkMessage;
 use nearmesh_supernode::proto as supernode;
-pub use place::Place;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 pub use state::{State, Trouble};
+use crate::workload::{Node, Shape, Workload, parameters};
 pub use traffic::{ACK, KEEP_ALIVE, PACKET, PROBE, Traffic, Volume};
 
 /// What is simulated.
@@ -51,10 +48,10 @@ pub struct Setup {
     pub nodes: u32,
     /// How many children a supernode takes.
     pub capacity: u32,
-    /// Files of each node; the first is its own.
+    /// Files of a sharing node, on average.
     pub files: u32,
-    /// Titles in the catalogue of which the other files are copies.
-    pub catalogue: u32,
+    /// The part of all nodes that share nothing.
+    pub free_riders: f64,
     /// The part of all packets that is lost.
     pub loss: f64,
     /// The part of all nodes that others can reach.
@@ -99,8 +96,8 @@ pub struct Net {
     events: u64,
     limit: u32,
     split: bool,
-    /// What is shared.
-    pub content: Content,
+    /// Who shares what, and what is asked for.
+    pub workload: Arc<Workload>,
     /// What was said.
     pub traffic: Traffic,
     /// What was asked, and what came of it.
@@ -118,8 +115,8 @@ impl Default for Setup {
             supernodes: 16,
             nodes: 1600,
             capacity: 300,
-            files: 3,
-            catalogue: 2000,
+            files: parameters::FILES_PER_SHARER,
+            free_riders: parameters::FREE_RIDERS,
             loss: 0.0,
             reachable: 1.0,
             idle_timeout: Duration::from_millis(3600),
@@ -133,14 +130,22 @@ impl Default for Setup {
 impl Net {
     /// A net in which nobody runs yet.
     pub fn new(setup: Setup) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(setup.seed);
+        let rng = ChaCha8Rng::seed_from_u64(setup.seed);
         let total = setup.supernodes + setup.nodes;
+        let shape = Shape {
+            nodes: total,
+            files_per_sharer: setup.files,
+            free_riders: setup.free_riders,
+            behind_nat: 1.0 - setup.reachable,
+        };
+        let workload = Arc::new(Workload::new(setup.seed, shape));
         let children = (0..total)
             .map(|peer| {
-                let place = Place::draw(peer < setup.supernodes, &mut rng);
-                let mut child = Child::new(place, setup.files);
-                child.reachable =
-                    peer < setup.supernodes || rand::RngExt::random_bool(&mut rng, setup.reachable);
+                let well_placed = peer < setup.supernodes;
+                let place =
+                    if well_placed { workload.supernode_place(peer) } else { workload.place(Node(peer)) };
+                let mut child = Child::new(place, workload.files_of(Node(peer)).len() as u32);
+                child.reachable = well_placed || !workload.behind_nat(Node(peer));
                 child
             })
             .collect();
@@ -158,7 +163,7 @@ impl Net {
             events: 0,
             limit: setup.limit,
             split: false,
-            content: Content::new(setup.seed, setup.files, setup.catalogue),
+            workload,
             traffic: Traffic::new(setup.measure_every),
             asking: Asking::default(),
             waits: Waits::default(),

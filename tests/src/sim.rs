@@ -45,7 +45,7 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// A process that dies has sent its last keep-alive up to this long before.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// How long STUN requests to a dead address are repeated.
-pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_millis(1500);
+const PROBE_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// What is simulated.
 #[derive(Clone, Copy, Debug)]

@@ -19,10 +19,11 @@ use rand::RngExt;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
+use crate::workload::FileId;
 use super::{
     Net,
     calendar::{Moment, nanos},
-    child::Stage,
+    child::{Child, Stage},
     figures::{Histogram, Summary},
     names::{self, NOBODY, Peer},
 };
@@ -38,11 +39,11 @@ pub(super) const NO_CAUSE: u32 = 0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// The file that only one node has, by its words.
+    /// A file that only one node has, by its words.
     Rare,
     /// The same, by its hash.
     RareHash,
-    /// A title of the catalogue, drawn by popularity.
+    /// A file that fifty nodes have and more, by its words.
     Popular,
     /// Words that nobody has.
     Nothing,
@@ -58,6 +59,7 @@ struct Asked {
     home: Peer,
     home_since: Moment,
     target: Peer,
+    wanted: Option<ContentHash>,
     /// Where the target was, if it should be found.
     target_home: Peer,
     target_since: Moment,
@@ -278,26 +280,55 @@ impl Asking {
 }
 
 impl Net {
-    /// Somebody at home asks something of this kind. Whether there was anybody.
+    /// Somebody at home asks something of this kind. Whether there was anybody, and anything to ask for.
     pub fn ask(&mut self, kind: Kind) -> bool {
-        let (Some(asker), Some(target)) = (self.somebody(), self.somebody()) else { return false };
-        let words = |text: String| Subject::Words(text.into());
-        let subject = match kind {
-            Kind::Rare => words(self.content.own_words(target)),
-            Kind::RareHash => Subject::Content(names::content(self.content.own(target).content)),
+        let Some(asker) = self.somebody() else { return false };
+        match kind {
+            Kind::Rare => self.ask_for_rare(asker, kind, |net, file| {
+                let question = net.workload.word_question(file, &mut net.rng);
+                // The word that no other name has comes last, and counts as a prefix there; people do not all type it last.
+                let mut words = question.words;
+                words.rotate_right(1);
+                Subject::Words(words.join(" ").into())
+            }),
+            Kind::RareHash => {
+                self.ask_for_rare(asker, kind, |net, file| Subject::Content(net.workload.hash(file)))
+            }
             Kind::Popular => {
-                let draw = self.rng.random_range(0.0..0.3);
-                words(self.content.title_words(self.content.rank(draw)))
+                let Some(file) = self.workload.clone().a_popular_file(&mut self.rng) else { return false };
+                let mut words = self.workload.clone().word_question(file, &mut self.rng).words;
+                words.rotate_right(1);
+                self.search(asker, kind, (NOBODY, None), Subject::Words(words.join(" ").into()))
             }
-            Kind::Nothing => words(format!("none{:07} rare", self.rng.random_range(0..9_999_999))),
+            Kind::Nothing => {
+                let words = self.workload.clone().vain_question(&mut self.rng).words;
+                self.search(asker, kind, (NOBODY, None), Subject::Words(words.join(" ").into()))
+            }
             Kind::Lookup => {
-                self.begin_question(kind, asker, target, |id| ToHome::Lookup {
-                    id,
-                    user: names::user(target),
-                });
-                return true;
+                let Some(target) = self.somebody() else { return false };
+                let user = names::user(target);
+                self.begin_question(kind, asker, (target, None), |id| ToHome::Lookup { id, user });
+                true
             }
-        };
+        }
+    }
+
+    fn ask_for_rare(&mut self, asker: Peer, kind: Kind, subject: impl Fn(&mut Self, FileId) -> Subject) -> bool {
+        /// Files that are drawn until one's owner is at home.
+        const DRAWS: usize = 50;
+        for _ in 0..DRAWS {
+            let workload = self.workload.clone();
+            let Some(file) = workload.a_single_copy(&mut self.rng) else { return false };
+            let Some(owner) = workload.holders_of(file).first().map(|node| node.0) else { return false };
+            if self.children[owner as usize].is_home() && !self.lies(owner) {
+                let subject = subject(self, file);
+                return self.search(asker, kind, (owner, Some(workload.hash(file))), subject);
+            }
+        }
+        false
+    }
+
+    fn search(&mut self, asker: Peer, kind: Kind, target: (Peer, Option<ContentHash>), subject: Subject) -> bool {
         let query = Query { subject, filter: Filter::default(), limit: self.limit };
         self.begin_question(kind, asker, target, |id| ToHome::Search { id, query });
         true
@@ -307,22 +338,24 @@ impl Net {
         &mut self,
         kind: Kind,
         asker: Peer,
-        target: Peer,
+        (target, wanted): (Peer, Option<ContentHash>),
         say: impl FnOnce(RequestId) -> ToHome,
     ) {
         let now = self.calendar.now();
         self.asking.last += 1;
         let id = self.asking.last;
-        let (from, to) = (&self.children[asker as usize], &self.children[target as usize]);
-        let whole = to.is_home() && self.steady(target, now);
+        let from = &self.children[asker as usize];
+        let steady = self.children.get(target as usize).filter(|to| is_steady(to, now));
+        let (target_home, target_since) = steady.map_or((NOBODY, 0), |to| (to.home, to.home_since));
         let asked = Asked {
             kind,
             asker,
             home: from.home,
             home_since: from.home_since,
             target,
-            target_home: if whole { to.home } else { NOBODY },
-            target_since: to.home_since,
+            wanted,
+            target_home,
+            target_since,
             at: now,
             first_hit: None,
             sources: FxHashSet::default(),
@@ -338,13 +371,6 @@ impl Net {
         self.asking.open.insert(id, asked);
         self.calendar.at(now + nanos(PATIENCE), super::Event::Impatient(id));
         self.say_because(asker, home, say(RequestId(u64::from(id))), id);
-    }
-
-    /// Whether the target has been registered, in one place, for long enough to be due.
-    fn steady(&self, target: Peer, now: Moment) -> bool {
-        let child = &self.children[target as usize];
-        let stale = nanos(STALE);
-        child.is_home() && child.whole_since != 0 && child.whole_since + stale <= now
     }
 
     /// A node that is at home, if a few draws meet one.
@@ -412,14 +438,8 @@ impl Net {
     fn end_search(&mut self, id: u32, now: Moment) {
         let Some(asked) = self.asking.close(id) else { return };
         let excused = self.is_excused(&asked);
-        let target = &self.children[asked.target as usize];
-        let stayed = target.home == asked.target_home && target.home_since == asked.target_since;
-        let due = stayed
-            && asked.target_home != NOBODY
-            && self.is_alive(asked.target_home)
-            && self.together(&asked);
-        let wanted =
-            (names::content(self.content.own(asked.target).content), names::node(self.seed, asked.target));
+        let due = self.is_due(&asked);
+        let wanted = asked.wanted.map(|wanted| (wanted, names::node(self.seed, asked.target)));
         let outcome = self.asking.outcomes.entry(asked.kind).or_default();
         outcome.asked += 1;
         outcome.note(&asked, now);
@@ -427,9 +447,7 @@ impl Net {
             outcome.excused += 1;
             return;
         }
-        if !matches!(asked.kind, Kind::Rare | Kind::RareHash) || !due {
-            return;
-        }
+        let Some(wanted) = wanted.filter(|_| due) else { return };
         outcome.due += 1;
         if asked.sources.contains(&wanted) {
             outcome.right += 1;
@@ -444,19 +462,14 @@ impl Net {
     fn end_lookup(&mut self, id: u32, nodes: &[DirectoryEntry], now: Moment) {
         let Some(asked) = self.asking.close(id) else { return };
         let excused = self.is_excused(&asked);
-        let target = &self.children[asked.target as usize];
-        let stayed = target.home == asked.target_home && target.home_since == asked.target_since;
-        let due = stayed
-            && asked.target_home != NOBODY
-            && self.is_alive(asked.target_home)
-            && self.together(&asked);
+        let due = self.is_due(&asked);
         let node = names::node(self.seed, asked.target);
         let shown = nodes.iter().filter(|entry| entry.online).find_map(|entry| {
             let presence = codec::decode::<Presence>(&entry.presence.payload).ok()?;
             (presence.node == node).then(|| names::peer(&presence.home))
         });
         let (here, there) = (&self.children[asked.asker as usize], &self.children[asked.target as usize]);
-        let rtt = here.place.rtt(there.place).max(1);
+        let rtt = nanos(here.place.rtt(there.place)).max(1);
         let outcome = self.asking.outcomes.entry(asked.kind).or_default();
         outcome.asked += 1;
         outcome.note(&asked, now);
@@ -478,10 +491,18 @@ impl Net {
         }
     }
 
-    /// Whether asker and target are on the same side.
-    fn together(&self, asked: &Asked) -> bool {
-        !self.separated(asked.asker, asked.target)
+    /// Whether what was asked for was there all the time, where the asker can reach it.
+    fn is_due(&self, asked: &Asked) -> bool {
+        let Some(target) = self.children.get(asked.target as usize) else { return false };
+        let stayed = target.home == asked.target_home && target.home_since == asked.target_since;
+        let reached = asked.target_home != NOBODY && !self.separated(asked.asker, asked.target);
+        stayed && reached && self.is_alive(asked.target_home)
     }
+}
+
+/// Whether a node has been registered, in one place, for long enough to be found.
+fn is_steady(target: &Child, now: Moment) -> bool {
+    target.is_home() && target.whole_since != 0 && target.whole_since + nanos(STALE) <= now
 }
 
 impl Outcome {

@@ -10,8 +10,8 @@ use std::time::Duration;
 use super::{
     calendar::Moment,
     names::{NOBODY, Peer},
-    place::Place,
 };
+use crate::workload::places::Place;
 
 /// Supernodes remembered; as many as one survey of the real machine measures.
 pub(super) const KNOWN: usize = 16;

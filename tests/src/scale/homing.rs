@@ -468,7 +468,7 @@ impl Net {
             revision: u64::from(registered),
             ..self.journal(peer)
         };
-        let (upto, changes) = self.content.changes(peer, registered);
+        let (upto, changes) = self.changes(peer, registered);
         self.say(peer, home, ToHome::Publish { after, upto, changes });
     }
 

@@ -4,7 +4,7 @@ use nearmesh_common::wire::mesh::Mesh;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Net, calendar::Moment, names::Peer, place::Place};
+use super::{Net, calendar::Moment, machines::OWN_RTT, names::Peer};
 
 /// How a peer lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -43,7 +43,7 @@ impl Net {
     /// The round trip as `peer` measures it.
     pub(super) fn shown_rtt(&self, peer: Peer, other: Peer) -> Moment {
         match self.lies.get(&other) {
-            Some(Lie::ZeroRoundTrip) => Place::own_rtt(),
+            Some(Lie::ZeroRoundTrip) => OWN_RTT,
             _ => self.rtt(peer, other),
         }
     }

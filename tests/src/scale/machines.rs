@@ -7,8 +7,9 @@ use nearmesh_common::{
     nat::Reach,
     presence::{LIFETIME, Presence, REFRESH},
     signed::{Keyring, Signed},
-    wire::{LinkMessage, NodeAddress, file::JournalMark, home::ToHome},
+    wire::{LinkMessage, NodeAddress, file::{Change, FileEntry, FileNumber, JournalMark, Kind, MAX_BATCH}, home::ToHome},
 };
+use crate::workload::{FileId, Node};
 use nearmesh_supernode::proto::{self as supernode, Supernode};
 use rand::RngExt;
 
@@ -18,10 +19,10 @@ use super::{
     calendar::{Moment, nanos},
     links::{Role, Side},
     names::{self, NOBODY, Peer},
-    place::Place,
 };
-use crate::sim::PROBE_TIMEOUT;
 
+/// The round trip of a process to itself: 20 us.
+pub(super) const OWN_RTT: Moment = 20_000;
 /// Shortest wait between two wakes of one machine.
 const LEAST_WAKE: Moment = 1000;
 
@@ -312,8 +313,8 @@ impl Net {
     pub(super) fn rtt(&self, a: Peer, b: Peer) -> Moment {
         let place = |peer: Peer| self.children.get(peer as usize).map(|child| child.place);
         match (place(a), place(b)) {
-            (Some(here), Some(there)) if a != b => here.rtt(there),
-            _ => Place::own_rtt(),
+            (Some(here), Some(there)) if a != b => nanos(here.rtt(there)),
+            _ => OWN_RTT,
         }
     }
 
@@ -370,12 +371,25 @@ impl Net {
         self.say(peer, home, ToHome::Refresh(presence));
     }
 
-    pub(super) fn journal(&self, peer: Peer) -> JournalMark {
-        JournalMark { epoch: 1 + u64::from(peer), revision: u64::from(self.children[peer as usize].files) }
+    /// A batch of a node's journal after `registered` changes, and where it ends.
+    pub(super) fn changes(&self, peer: Peer, registered: u32) -> (u64, Vec<Change>) {
+        let files = self.workload.files_of(Node(peer));
+        let upto = files.len().min(registered as usize + MAX_BATCH);
+        let entry = |(number, file): (usize, FileId)| {
+            Change::Add(FileEntry {
+                number: FileNumber(number as u32),
+                name: self.workload.name(file).into(),
+                size: self.workload.size(file),
+                hash: self.workload.hash(file),
+                kind: Kind::Audio,
+                tags: None,
+            })
+        };
+        let batch = files.enumerate().take(upto).skip(registered as usize);
+        (upto as u64, batch.map(entry).collect())
     }
 
-    /// How long probes of a dead address take.
-    pub(super) fn probe_timeout() -> Moment {
-        nanos(PROBE_TIMEOUT)
+    pub(super) fn journal(&self, peer: Peer) -> JournalMark {
+        JournalMark { epoch: 1 + u64::from(peer), revision: u64::from(self.children[peer as usize].files) }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use nearmesh_common::{ContentHash, NodeId, UserName};
+use nearmesh_common::{NodeId, UserName};
 
 use crate::sim::ToyKeyring;
 
@@ -51,15 +51,4 @@ pub(super) fn address(peer: Peer) -> SocketAddr {
 
 pub(super) fn keyring(seed: u64, peer: Peer) -> ToyKeyring {
     ToyKeyring::new(node(seed, peer), user(peer))
-}
-
-/// A content by its number.
-pub(super) fn content(number: u64) -> ContentHash {
-    let mut hash = [0; 32];
-    let mut state = number ^ 0xc0_4e47;
-    for part in hash.chunks_exact_mut(8) {
-        state = mix(state);
-        part.copy_from_slice(&state.to_le_bytes());
-    }
-    ContentHash(hash)
 }

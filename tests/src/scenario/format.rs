@@ -61,10 +61,10 @@ pub struct NetForm {
     pub nodes: u32,
     /// Children that a supernode takes.
     pub capacity: u32,
-    /// Files of each node.
+    /// Files of a sharing node, on average.
     pub files: u32,
-    /// Titles of which copies are shared.
-    pub catalogue: u32,
+    /// The part of all nodes that share nothing.
+    pub free_riders: f64,
     /// The part of all packets that is lost.
     pub loss: f64,
     /// The part of all nodes that others can reach.
@@ -171,7 +171,7 @@ impl Default for NetForm {
             nodes: setup.nodes,
             capacity: setup.capacity,
             files: setup.files,
-            catalogue: setup.catalogue,
+            free_riders: setup.free_riders,
             loss: setup.loss,
             reachable: setup.reachable,
             idle_timeout: setup.idle_timeout.as_secs_f64(),
@@ -217,7 +217,7 @@ impl Scenario {
             nodes: net.nodes,
             capacity: net.capacity,
             files: net.files,
-            catalogue: net.catalogue,
+            free_riders: net.free_riders,
             loss: net.loss,
             reachable: net.reachable,
             idle_timeout: Duration::from_secs_f64(net.idle_timeout),
