@@ -1,5 +1,6 @@
 //! The machine itself: owns the sub-protocols, routes between them, and keeps the time.
 
+mod finding;
 mod from_child;
 mod from_mesh;
 
@@ -63,6 +64,8 @@ pub struct Supernode {
     crl: Option<Box<[u8]>>,
     /// When children that are still here after stepping down are told again.
     remind_at: Option<Instant>,
+    /// Whether two divisions of the net count, as of the last time that we looked.
+    changing: bool,
 }
 
 impl Default for Config {
@@ -80,21 +83,25 @@ impl Supernode {
         seed: [u8; 32],
         now: Now,
     ) -> Self {
-        let world = World::new(keyring, seed, now);
-        Self {
+        let mut world = World::new(keyring, seed, now);
+        let searches = Searches::new(&mut world);
+        let mut supernode = Self {
             membership: Membership::new(addresses, config.capacity, &world),
             children: Children::new(config.capacity),
             registrations: Registrations::default(),
             summaries: Summaries::new(now.wall.0),
-            searches: Searches::default(),
+            searches,
             answers: Answers::default(),
             directory: Directory::default(),
             publishing: Publishing::default(),
             lookups: Lookups::default(),
             crl: None,
             remind_at: None,
+            changing: false,
             world,
-        }
+        };
+        supernode.place_anew();
+        supernode
     }
 
     /// Something happened.
@@ -141,6 +148,7 @@ impl Supernode {
             self.searches.poll_timeout(),
             self.directory.poll_timeout(now),
             self.lookups.poll_timeout(),
+            self.publishing.poll_timeout(),
             self.remind_at,
         ];
         timeouts.into_iter().flatten().min()
@@ -183,9 +191,8 @@ impl Supernode {
             return;
         }
         self.membership.on_link_gone(&node, &mut self.world);
-        if self.children.contains(&node) {
-            self.publishing.handle_gone(&node, None, &mut self.world);
-            self.directory.on_gone(self.world.own(), &node);
+        if let Some(last) = self.children.presence(&node).cloned() {
+            self.publish_gone(&last, None);
             self.registrations.hide(&node, &self.world);
         }
         self.forget_child(&node);
@@ -225,11 +232,16 @@ impl Supernode {
                     self.world.tell_mesh(node, Mesh::Crl(crl));
                 }
                 self.place_anew();
+                self.tell_newcomer(node);
             }
-            Event::Regrouped => self.place_anew(),
+            Event::Regrouped => {
+                self.place_anew();
+                self.publishing.retell(&mut self.world);
+            }
             Event::Down(node) => {
                 self.summaries.handle_member_lost(&node);
-                self.directory.handle_home_lost(&node);
+                self.answers.handle_member_lost(&node);
+                self.handle_home_lost(&node);
                 self.searches.handle_member_lost(&node, &mut self.world);
                 self.lookups.handle_member_lost(&node, &mut self.world);
                 self.place_anew();
@@ -237,17 +249,10 @@ impl Supernode {
         }
     }
 
-    /// The membership changed: presences move to their new holders.
+    /// The membership changed: entries of the directory move to their new holders.
     fn place_anew(&mut self) {
-        let members = self.all_members();
-        let own = self.publishing.handle_members(&members, &mut self.world);
-        for presence in own {
-            self.directory.store(self.world.own(), presence, &mut self.world);
-        }
-    }
-
-    fn all_members(&self) -> Vec<NodeId> {
-        self.membership.members().chain([self.world.own()]).collect()
+        self.changing = self.membership.former_groups().is_some();
+        self.directory.handle_members(self.division(), self.world.now);
     }
 
     fn handle_step_down(&mut self) {
@@ -297,7 +302,13 @@ impl Supernode {
         self.membership.handle_timeout(&mut self.world);
         self.summaries.handle_timeout(self.registrations.catalogue_mut(), &mut self.world);
         self.searches.handle_timeout(&mut self.world);
-        self.directory.handle_timeout(&mut self.world);
+        if self.changing != self.membership.former_groups().is_some() {
+            self.place_anew();
+        }
+        let moves = self.directory.handle_timeout(&mut self.world);
+        self.send_moves(moves);
+        let children = self.publishing.handle_timeout(&self.world);
+        self.tell_again(children);
         self.lookups.handle_timeout(&mut self.world);
     }
 }
