@@ -81,9 +81,9 @@ mod tests {
             online: true,
         });
         assert_eq!(bob.verify(signed.clone(), wall).unwrap().signer.node, alice.node());
-        Arc::make_mut(&mut signed.payload)[3] ^= 1;
+        std::sync::Arc::make_mut(&mut signed.payload)[3] ^= 1;
         assert_eq!(bob.verify(signed.clone(), wall).unwrap_err(), VerifyError::Signature);
-        Arc::make_mut(&mut signed.payload)[3] ^= 1;
+        std::sync::Arc::make_mut(&mut signed.payload)[3] ^= 1;
         signed.certificate = bob.sign(b"").0.into();
         assert_eq!(bob.verify(signed, wall).unwrap_err(), VerifyError::Signature);
     }
