@@ -16,7 +16,7 @@ use nearmesh_common::{
     supernode_record::SupernodeRecord,
     wire::{
         home::ToChild,
-        mesh::Mesh,
+        mesh::{Mesh, SummaryVersion},
         query::{Hit, Query},
     },
 };
@@ -64,8 +64,6 @@ pub struct Supernode {
     crl: Option<Box<[u8]>>,
     /// When children that are still here after stepping down are told again.
     remind_at: Option<Instant>,
-    /// Whether two divisions of the net count, as of the last time that we looked.
-    changing: bool,
 }
 
 impl Default for Config {
@@ -86,7 +84,7 @@ impl Supernode {
         let mut world = World::new(keyring, seed, now);
         let searches = Searches::new(&mut world);
         let mut supernode = Self {
-            membership: Membership::new(addresses, config.capacity, &world),
+            membership: Membership::new(addresses, config.capacity, &mut world),
             children: Children::new(config.capacity),
             registrations: Registrations::default(),
             summaries: Summaries::new(now.wall.0),
@@ -97,7 +95,6 @@ impl Supernode {
             lookups: Lookups::default(),
             crl: None,
             remind_at: None,
-            changing: false,
             world,
         };
         supernode.place_anew();
@@ -164,6 +161,21 @@ impl Supernode {
         self.membership.records()
     }
 
+    /// Into how many groups it sees the near-mesh divided, as a number of leading bits of ids.
+    pub fn group_bits(&self) -> u8 {
+        self.membership.groups().bits()
+    }
+
+    /// About how many supernodes there are, by what it knows.
+    pub fn estimate(&self) -> u32 {
+        self.membership.number()
+    }
+
+    #[cfg(test)]
+    pub(super) fn membership(&self) -> (&Membership, &super::links::Links) {
+        (&self.membership, &self.world.links)
+    }
+
     /// What happened that should not.
     pub fn counters(&self) -> &Counters {
         &self.world.counters
@@ -180,7 +192,7 @@ impl Supernode {
     }
 
     fn on_link_up(&mut self, peer: &Peer) {
-        if !self.world.links.open(peer, self.world.now) {
+        if !self.world.links.open(peer) {
             return self.world.refuse_link(peer.node);
         }
         self.membership.on_link_up(peer.node);
@@ -227,16 +239,20 @@ impl Supernode {
                 self.world.tell_mesh(node, Mesh::Hello { record, summary });
             }
             Event::Up(node) => {
-                self.world.tell_mesh(node, Mesh::Members(self.membership.list()));
+                if self.membership.is_mate(&node) {
+                    self.world.tell_mesh(node, self.membership.digest());
+                }
                 if let Some(crl) = self.crl.clone() {
                     self.world.tell_mesh(node, Mesh::Crl(crl));
                 }
-                self.place_anew();
+                self.place_if_mate(&node);
                 self.tell_newcomer(node);
             }
-            Event::Regrouped => {
-                self.place_anew();
-                self.publishing.retell(&mut self.world);
+            Event::Regrouped => self.handle_regrouped(),
+            Event::Unneeded(node) => {
+                if !self.children.contains(&node) && !self.children.is_standby(&node) {
+                    self.world.close(node, CloseReason::Unneeded);
+                }
             }
             Event::Down(node) => {
                 self.summaries.handle_member_lost(&node);
@@ -244,14 +260,35 @@ impl Supernode {
                 self.handle_home_lost(&node);
                 self.searches.handle_member_lost(&node, &mut self.world);
                 self.lookups.handle_member_lost(&node, &mut self.world);
-                self.place_anew();
+                self.place_if_mate(&node);
             }
         }
     }
 
-    /// The membership changed: entries of the directory move to their new holders.
+    /// The net is divided otherwise: summaries go to mates, old and new.
+    fn handle_regrouped(&mut self) {
+        let membership = &self.membership;
+        self.summaries.retain(|node| membership.is_mate_or_was(node));
+        let new: Vec<_> = membership.mates().filter(|mate| !self.summaries.is_told(mate)).collect();
+        for mate in new {
+            let catalogue = self.registrations.catalogue_mut();
+            self.summaries.on_hello(mate, SummaryVersion::default(), catalogue, &mut self.world);
+        }
+        self.place_anew();
+        if self.membership.former_groups().is_some() {
+            self.publishing.retell(&mut self.world);
+        }
+    }
+
+    /// A member of another group holds nothing of ours.
+    fn place_if_mate(&mut self, node: &NodeId) {
+        if self.is_mate(node) {
+            self.place_anew();
+        }
+    }
+
+    /// Our group changed: entries of the directory move to their new holders.
     fn place_anew(&mut self) {
-        self.changing = self.membership.former_groups().is_some();
         self.directory.handle_members(self.division(), self.world.now);
     }
 
@@ -265,7 +302,7 @@ impl Supernode {
         let own = self.world.own();
         let children: Vec<_> = self.children.nodes().filter(|child| *child != own).collect();
         for child in &children {
-            let others = self.membership.alternatives_or_all(child);
+            let others = self.membership.alternatives_or_all(child, &self.world.links);
             self.world.tell_child(*child, ToChild::Redirect(others));
         }
         self.remind_at = (!children.is_empty()).then(|| self.world.now.instant + REMIND_EVERY);
@@ -302,9 +339,6 @@ impl Supernode {
         self.membership.handle_timeout(&mut self.world);
         self.summaries.handle_timeout(self.registrations.catalogue_mut(), &mut self.world);
         self.searches.handle_timeout(&mut self.world);
-        if self.changing != self.membership.former_groups().is_some() {
-            self.place_anew();
-        }
         let moves = self.directory.handle_timeout(&mut self.world);
         self.send_moves(moves);
         let children = self.publishing.handle_timeout(&self.world);

@@ -6,6 +6,8 @@
 //!
 //! The weight is a mix of 64 bits, not a cryptographic hash: an id can be ground until it holds a given key either way.
 
+use std::ops::RangeInclusive;
+
 use nearmesh_common::{ContentHash, NodeId, UserName, supernode_record::MAX_GROUP_BITS, wire::mesh::Part};
 
 /// How many members hold a key (design, section 6).
@@ -48,6 +50,19 @@ impl Groups {
     /// The group with this number, if there are so many.
     pub(super) fn numbered(self, number: u16) -> Option<Group> {
         (usize::from(number) < self.count()).then_some(Group(number))
+    }
+
+    /// The lowest and the highest id that a member of `group` can have.
+    pub(super) fn ids(self, group: Group) -> RangeInclusive<NodeId> {
+        let free = u16::BITS - u32::from(self.bits);
+        let first = group.0.checked_shl(free).unwrap_or(0);
+        let last = first | u16::MAX.checked_shr(u32::from(self.bits)).unwrap_or(0);
+        let id = |leading: u16, rest: u8| {
+            let mut id = [rest; 32];
+            id[..2].copy_from_slice(&leading.to_be_bytes());
+            NodeId(id)
+        };
+        id(first, 0)..=id(last, u8::MAX)
     }
 
     /// The group that 32 even bytes, a node id or a key's hash, belong to.

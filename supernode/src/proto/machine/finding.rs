@@ -316,7 +316,8 @@ impl Supernode {
         place.group(groups) == groups.of(&self.world.own().0)
     }
 
-    fn is_mate(&self, node: &NodeId) -> bool {
+    /// Whether an id is one of our group's, or of our former one while that counts.
+    pub(super) fn is_mate(&self, node: &NodeId) -> bool {
         let same = |groups: Groups| groups.of(&node.0) == groups.of(&self.world.own().0);
         self.divisions().any(same)
     }
