@@ -66,13 +66,15 @@ struct Asked {
     at: Moment,
     first_hit: Option<Moment>,
     sources: FxHashSet<(ContentHash, NodeId)>,
-    queries: Vec<(Peer, u64)>,
-    finds: Vec<(Peer, u64)>,
+    numbers: Vec<(Peer, u64)>,
+    /// Results that the home has passed on.
+    shown: u64,
+    /// The same when its second wave went out.
+    first_wave: u64,
     cost: Cost,
     waves: u32,
     last_wave: Moment,
     queried: FxHashSet<Peer>,
-    answered_with: u32,
 }
 
 /// What a question caused between supernodes.
@@ -119,6 +121,8 @@ pub struct Outcome {
     pub answerers: Histogram,
     /// Waves of the asker's home.
     pub waves: Histogram,
+    /// Results of the first wave.
+    pub first_wave: Histogram,
     /// Query messages beyond one for each supernode that had results.
     pub overhead: Histogram,
     /// The first few that were wrong, in words.
@@ -129,8 +133,8 @@ pub struct Outcome {
 #[derive(Default)]
 pub struct Asking {
     open: FxHashMap<u32, Asked>,
-    queries: FxHashMap<(Peer, u64), u32>,
-    finds: FxHashMap<(Peer, u64), u32>,
+    /// Which question a supernode's own number of a query or request belongs to.
+    numbers: FxHashMap<(Peer, u64), u32>,
     last: u32,
     /// By kind.
     pub outcomes: std::collections::BTreeMap<Kind, Outcome>,
@@ -171,6 +175,8 @@ pub struct OutcomeFigures {
     pub answerers: Summary,
     /// See [`Outcome::waves`].
     pub waves: Summary,
+    /// See [`Outcome::first_wave`].
+    pub first_wave: Summary,
     /// See [`Outcome::overhead`].
     pub overhead: Summary,
 }
@@ -195,6 +201,7 @@ impl Outcome {
             bytes: self.bytes.summary(1.0),
             answerers: self.answerers.summary(1.0),
             waves: self.waves.summary(1.0),
+            first_wave: self.first_wave.summary(1.0),
             overhead: self.overhead.summary(1.0),
         }
     }
@@ -214,42 +221,44 @@ impl Asking {
     }
 
     /// To which question an outgoing message belongs; `handling` is the question whose message is being handled.
-    pub(super) fn cause(&mut self, from: Peer, message: &LinkMessage, handling: u32, now: Moment) -> u32 {
+    pub(super) fn cause(
+        &mut self,
+        (from, to): (Peer, Peer),
+        message: &LinkMessage,
+        handling: u32,
+        now: Moment,
+    ) -> u32 {
         let cause = match message {
-            LinkMessage::Mesh(Mesh::Query { id, .. }) => {
-                let key = (names::peer(&id.origin), id.number);
-                let cause = self.queries.get(&key).copied().unwrap_or(handling);
+            LinkMessage::Mesh(Mesh::Query { number, .. }) => {
+                let cause = self.known_or(from, *number, handling);
                 if let Some(asked) = self.open.get_mut(&cause) {
-                    if self.queries.insert(key, cause).is_none() {
-                        asked.queries.push(key);
-                    }
                     asked.cost.queries += 1;
                     if from == asked.home && (asked.waves == 0 || asked.last_wave != now) {
+                        asked.first_wave = if asked.waves == 1 { asked.shown } else { asked.first_wave };
                         (asked.waves, asked.last_wave) = (asked.waves + 1, now);
                     }
                 }
                 cause
             }
-            LinkMessage::Mesh(Mesh::Answer { id, hits, .. }) => {
-                let cause =
-                    self.queries.get(&(names::peer(&id.origin), id.number)).copied().unwrap_or(handling);
+            LinkMessage::Mesh(Mesh::Answer { number, hits, .. }) => {
+                let cause = self.numbers.get(&(to, *number)).copied().unwrap_or(handling);
                 if let Some(asked) = self.open.get_mut(&cause).filter(|_| !hits.is_empty()) {
                     asked.queried.extend(hits.iter().map(|hit| names::peer(&hit.source.home)));
                 }
                 cause
             }
             LinkMessage::Mesh(Mesh::Find { number, .. }) => {
-                let cause = match handling {
-                    NO_CAUSE => self.finds.get(&(from, *number)).copied().unwrap_or(NO_CAUSE),
-                    cause => cause,
-                };
+                let cause = self.known_or(from, *number, handling);
                 if let Some(asked) = self.open.get_mut(&cause) {
-                    if self.finds.insert((from, *number), cause).is_none() {
-                        asked.finds.push((from, *number));
-                    }
                     asked.cost.finds += 1;
                 }
                 cause
+            }
+            LinkMessage::ToChild(ToChild::Hits { id, hits }) => {
+                if let Some(asked) = self.open.get_mut(&(id.0 as u32)) {
+                    asked.shown += hits.len() as u64;
+                }
+                return NO_CAUSE;
             }
             LinkMessage::Mesh(Mesh::Held { .. } | Mesh::Cancel(_)) => handling,
             _ => return NO_CAUSE,
@@ -258,6 +267,19 @@ impl Asking {
             asked.cost.messages += 1;
         }
         cause
+    }
+
+    /// The question for which `from` uses this number; if it is new, the one that is being handled.
+    fn known_or(&mut self, from: Peer, number: u64, handling: u32) -> u32 {
+        let key = (from, number);
+        if let Some(known) = self.numbers.get(&key) {
+            return *known;
+        }
+        if let Some(asked) = self.open.get_mut(&handling) {
+            asked.numbers.push(key);
+            self.numbers.insert(key, handling);
+        }
+        handling
     }
 
     /// It took so many bytes.
@@ -269,11 +291,8 @@ impl Asking {
 
     fn close(&mut self, id: u32) -> Option<Asked> {
         let asked = self.open.remove(&id)?;
-        for key in &asked.queries {
-            self.queries.remove(key);
-        }
-        for key in &asked.finds {
-            self.finds.remove(key);
+        for key in &asked.numbers {
+            self.numbers.remove(key);
         }
         Some(asked)
     }
@@ -359,13 +378,13 @@ impl Net {
             at: now,
             first_hit: None,
             sources: FxHashSet::default(),
-            queries: Vec::new(),
-            finds: Vec::new(),
+            numbers: Vec::new(),
+            shown: 0,
+            first_wave: 0,
             cost: Cost::default(),
             waves: 0,
             last_wave: 0,
             queried: FxHashSet::default(),
-            answered_with: 0,
         };
         let home = from.home;
         self.asking.open.insert(id, asked);
@@ -398,12 +417,7 @@ impl Net {
                 asked.first_hit.get_or_insert(now);
                 asked.sources.extend(hits.iter().map(|hit| (hit.hash, hit.source.node)));
             }
-            ToChild::SearchDone { id, summary } => {
-                if let Some(asked) = self.asking.open.get_mut(&(id.0 as u32)) {
-                    asked.answered_with = summary.answered;
-                }
-                self.end_search(id.0 as u32, now);
-            }
+            ToChild::SearchDone { id, .. } => self.end_search(id.0 as u32, now),
             ToChild::Found { id, nodes } => self.end_lookup(id.0 as u32, &nodes, now),
             ToChild::Declined { id, .. } => self.unanswered(id.0 as u32, "it was declined"),
             _ => {}
@@ -519,6 +533,7 @@ impl Outcome {
         self.bytes.note(asked.cost.bytes);
         self.answerers.note(answerers);
         self.waves.note(u64::from(asked.waves));
+        self.first_wave.note(if asked.waves > 1 { asked.first_wave } else { asked.shown });
         self.overhead.note(asked.cost.queries.saturating_sub(answerers));
     }
 }

@@ -127,8 +127,8 @@ impl Net {
         side.arrives = side.arrives.max(now + way);
         let (link, at) = (side.id, side.arrives);
         let cause = match message {
-            LinkMessage::Mesh(_) => self.asking.cause(from, &message, handling, now),
-            _ => handling,
+            LinkMessage::ToHome(_) => handling,
+            _ => self.asking.cause((from, to), &message, handling, now),
         };
         if from != to {
             let bytes = self.traffic.note(&message);

@@ -138,7 +138,7 @@ fn signed_records(message: &LinkMessage) -> u64 {
         LinkMessage::ToChild(ToChild::Found { nodes, .. }) => nodes.len(),
         LinkMessage::Mesh(Mesh::Hello { .. }) => 1,
         LinkMessage::Mesh(Mesh::Members(records)) => records.len(),
-        LinkMessage::Mesh(Mesh::Store(presences)) => presences.len(),
+        LinkMessage::Mesh(Mesh::Store { presences, .. }) => presences.len(),
         LinkMessage::Mesh(Mesh::Held { nodes, .. }) => nodes.len(),
         _ => 0,
     };
