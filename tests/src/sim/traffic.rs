@@ -100,6 +100,9 @@ fn kind(message: &LinkMessage) -> &'static str {
         LinkMessage::Mesh(message) => match message {
             Mesh::Hello { .. } => "mesh hello",
             Mesh::Members(_) => "mesh members",
+            Mesh::AskMembers { .. } => "mesh ask members",
+            Mesh::Digest { .. } => "mesh digest",
+            Mesh::Uses(_) => "mesh uses",
             Mesh::SummaryPart { .. } => "mesh summary part",
             Mesh::SummaryChange { .. } => "mesh summary change",
             Mesh::SummaryLost => "mesh summary lost",
