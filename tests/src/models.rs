@@ -128,9 +128,15 @@ pub trait Model<'w> {
     /// The survivors have found one another again.
     fn repair(&mut self, rng: &mut ChaCha8Rng);
 
-    /// How many times as many questions as an expensive model it is asked: rare things are seen only in many tries.
-    fn samples(&self) -> u32 {
-        1
+    /// How many askers it is worth asking as, when the scenario wants `questions`: more where a question is cheap to simulate,
+    /// because rare things are seen only in many tries.
+    fn askers(&self, questions: u32) -> u32 {
+        questions
+    }
+
+    /// How many of these questions, each asked for itself by the same asker, find something.
+    fn find_each(&mut self, asker: Node, questions: &[Question], rng: &mut ChaCha8Rng) -> u32 {
+        questions.iter().map(|question| u32::from(self.search(asker, question, rng).found > 0)).sum()
     }
 
     /// Whether a node lives: it asks, and its files exist.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Model, Outcome, State, graph::Graph, net::Marks, wire};
+use super::{Model, Outcome, State, graph::Graph, wire};
 use crate::workload::{Node, Question, Workload};
 
 /// How far a query goes (specification 0.4; lecture notes).
@@ -14,13 +14,19 @@ pub const TTL: u32 = 7;
 /// Links of a node on average: 39,994 links among 10,876 hosts, 4 August 2002 (the p2p-Gnutella04 snapshot). The lecture notes have 7.
 pub const DEGREE: f64 = 7.35;
 
+/// Nodes that a comparison may reach with all questions of one kind: a flood reaches nearly everybody, and takes time.
+const PATIENCE: u32 = 40_000_000;
+/// In [`Gnutella::from`]: nobody has it.
+const NOBODY: u32 = u32::MAX;
+
 /// All nodes and their links.
 #[derive(Debug)]
 pub struct Gnutella<'w> {
     workload: &'w Workload,
     graph: Graph,
     alive: Vec<bool>,
-    marks: Marks,
+    /// From whom each node has had the flood.
+    from: Vec<u32>,
 }
 
 impl Gnutella<'_> {
@@ -33,32 +39,52 @@ impl Gnutella<'_> {
         self.graph.links()
     }
 
-    /// Floods from `from`, level by level; tells of each who has it: which, how many hops away, and when. How many messages that took.
-    pub fn flood(&mut self, from: Node, ttl: u32, mut reached: impl FnMut(Node, u32, Duration)) -> u32 {
-        self.marks.clear();
-        self.marks.mark(from.0);
+    /// Floods from `origin`, level by level. How many nodes have it at each distance, and how many messages that took.
+    pub fn flood(&mut self, origin: Node, ttl: u32) -> (Vec<u32>, u32) {
+        self.from.fill(NOBODY);
+        self.from[origin.0 as usize] = origin.0;
         let mut messages = 0;
-        let mut level = vec![(from.0, Duration::ZERO)];
+        let mut reached = vec![1];
+        let mut level = vec![origin.0];
         for hops in 1..=ttl {
             let mut next = Vec::new();
-            for (node, at) in level {
-                let place = self.workload.place(Node(node));
-                let neighbours = self.graph.neighbours(node);
+            for node in level {
                 let mut living = 0;
-                for neighbour in neighbours.iter().copied().filter(|to| self.alive[*to as usize]) {
+                for neighbour in self.graph.neighbours(node) {
+                    let to = *neighbour as usize;
+                    if !self.alive[to] {
+                        continue;
+                    }
                     living += 1;
-                    if self.marks.mark(neighbour) {
-                        let at = at + place.rtt(self.workload.place(Node(neighbour))) / 2;
-                        reached(Node(neighbour), hops, at);
-                        next.push((neighbour, at));
+                    if self.from[to] == NOBODY {
+                        self.from[to] = node;
+                        next.push(*neighbour);
                     }
                 }
                 // Not back to where it came from.
                 messages += if hops == 1 { living } else { living - 1 };
             }
+            reached.push(next.len() as u32);
             level = next;
         }
-        messages
+        (reached, messages)
+    }
+
+    /// How many hops away a node had the flood, and when; none if it had not.
+    fn reached(&self, node: Node) -> Option<(u32, Duration)> {
+        let (mut hops, mut at, mut here) = (0, Duration::ZERO, node.0);
+        loop {
+            match self.from[here as usize] {
+                NOBODY => return None,
+                from if from == here => return Some((hops, at)),
+                from => {
+                    let [one, other] = [here, from].map(|node| self.workload.place(Node(node)));
+                    at += one.rtt(other) / 2;
+                    hops += 1;
+                    here = from;
+                }
+            }
+        }
     }
 }
 
@@ -74,7 +100,7 @@ impl<'w> Model<'w> for Gnutella<'w> {
             workload,
             graph: Graph::random(workload.nodes(), &nodes, DEGREE, rng),
             alive: vec![true; nodes.len()],
-            marks: Marks::new(workload.nodes()),
+            from: vec![NOBODY; nodes.len()],
         }
     }
 
@@ -82,26 +108,33 @@ impl<'w> Model<'w> for Gnutella<'w> {
         self.workload.nodes()
     }
 
+    fn askers(&self, questions: u32) -> u32 {
+        questions.min((PATIENCE / self.workload.nodes()).max(1))
+    }
+
     fn search(&mut self, asker: Node, question: &Question, _rng: &mut ChaCha8Rng) -> Outcome {
         let mut outcome = Outcome::default();
-        if !self.lives(asker) {
-            return outcome;
-        }
-        let file = question.asked.file();
-        let holders = file.map_or(&[][..], |file| self.workload.holders_of(file));
-        let name = file.map_or(0, |file| wire::name(self.workload, file));
-        let mut last = Duration::ZERO;
-        let queries = self.flood(asker, TTL, |node, hops, at| {
-            last = last.max(at * 2);
-            if holders.binary_search(&node).is_ok() {
+        let (_, messages) = self.flood(asker, TTL);
+        outcome.asks(messages, wire::gnutella::query(wire::text(question)));
+        let Some(file) = question.asked.file() else { return outcome };
+        let hit = wire::gnutella::hit(wire::name(self.workload, file));
+        for holder in self.workload.holders_of(file) {
+            if let Some((hops, at)) = self.reached(*holder) {
                 outcome.found += 1;
-                outcome.tells(hops, wire::gnutella::hit(name));
+                outcome.tells(hops, hit);
                 outcome.result(at * 2, hops);
             }
-        });
-        outcome.asks(queries, wire::gnutella::query(wire::text(question)));
-        outcome.ended = last;
+        }
         outcome
+    }
+
+    /// The flood is the same for all of them.
+    fn find_each(&mut self, asker: Node, questions: &[Question], _rng: &mut ChaCha8Rng) -> u32 {
+        self.flood(asker, TTL);
+        let files = questions.iter().filter_map(|question| question.asked.file());
+        let found =
+            |file| self.workload.holders_of(file).iter().any(|holder| self.reached(*holder).is_some());
+        files.map(|file| u32::from(found(file))).sum()
     }
 
     fn lookup(&mut self, _asker: Node, _user: Node, _rng: &mut ChaCha8Rng) -> Option<Outcome> {

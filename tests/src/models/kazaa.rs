@@ -81,8 +81,8 @@ impl<'w> Model<'w> for Kazaa<'w> {
         self.net.holders()
     }
 
-    fn samples(&self) -> u32 {
-        50
+    fn askers(&self, questions: u32) -> u32 {
+        questions * 50
     }
 
     fn search(&mut self, asker: Node, question: &Question, rng: &mut ChaCha8Rng) -> Outcome {

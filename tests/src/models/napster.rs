@@ -38,8 +38,8 @@ impl<'w> Model<'w> for Napster<'w> {
         self.net.holders()
     }
 
-    fn samples(&self) -> u32 {
-        50
+    fn askers(&self, questions: u32) -> u32 {
+        questions * 50
     }
 
     fn search(&mut self, asker: Node, question: &Question, _rng: &mut ChaCha8Rng) -> Outcome {

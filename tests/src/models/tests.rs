@@ -70,8 +70,8 @@ fn kazaa_is_content_with_its_own_supernode_when_that_gives_enough() {
 fn a_flood_that_nothing_stops_crosses_every_link_once_and_is_dropped_where_it_was_before() {
     let workload = workload(2000);
     let mut gnutella = Gnutella::build(&workload, 0, &mut rng());
-    let mut reached = 0;
-    let messages = gnutella.flood(Node(0), 100, |_, _, _| reached += 1);
+    let (levels, messages) = gnutella.flood(Node(0), 100);
+    let reached = levels.iter().sum::<u32>() as usize - 1;
     assert!(reached > 1980, "a random graph of degree 7 holds together: {reached}");
     // Everybody sends on all links but the one that it came on: twice the links, less one for each node reached.
     let expected = 2 * gnutella.links() - reached;
@@ -84,7 +84,9 @@ fn a_flood_of_seven_hops_reaches_as_many_as_a_tree_of_that_degree_until_it_meets
     let mut gnutella = Gnutella::build(&workload, 0, &mut rng());
     let mut levels = [0_u32; 8];
     for from in 0..20 {
-        gnutella.flood(Node(from), 7, |_, hops, _| levels[hops as usize] += 1);
+        for (level, reached) in levels.iter_mut().zip(gnutella.flood(Node(from), 7).0) {
+            *level += reached;
+        }
     }
     // 7.35 neighbours; each has as many others as a link's end has on average, 6.4.
     let per_level: Vec<f64> = levels.iter().map(|reached| f64::from(*reached) / 20.0).collect();
