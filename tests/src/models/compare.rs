@@ -107,11 +107,13 @@ pub fn standings(scenario: Scenario, seed: u64, mut finished: impl FnMut(&Standi
         finished(&standing);
         all.push(standing);
     };
-    note(measure::<Napster<'_>>(&workload, scenario, seed));
-    note(measure::<Gnutella<'_>>(&workload, scenario, seed));
-    note(measure::<Ultrapeers<'_>>(&workload, scenario, seed));
-    note(measure::<Kazaa<'_>>(&workload, scenario, seed));
-    note(measure::<Chord<'_>>(&workload, scenario, seed));
+    note(built::<Napster<'_>>(&workload, scenario, seed));
+    note(built::<Gnutella<'_>>(&workload, scenario, seed));
+    note(built::<Ultrapeers<'_>>(&workload, scenario, seed));
+    let rng = &mut ChaCha8Rng::seed_from_u64(seed);
+    note(measure(&mut Ultrapeers::limewire(&workload, rng), &workload, scenario, rng));
+    note(built::<Kazaa<'_>>(&workload, scenario, seed));
+    note(built::<Chord<'_>>(&workload, scenario, seed));
     all
 }
 
@@ -120,23 +122,33 @@ pub fn workload(scenario: Scenario, seed: u64) -> Workload {
     Workload::new(seed, Shape { files_per_sharer: scenario.files_per_sharer, ..Shape::of(scenario.nodes) })
 }
 
-/// Runs one model.
-pub fn measure<'w, M: Model<'w>>(workload: &'w Workload, scenario: Scenario, seed: u64) -> Standing {
+/// Builds one model and measures it.
+fn built<'w, M: Model<'w>>(workload: &'w Workload, scenario: Scenario, seed: u64) -> Standing {
     let rng = &mut ChaCha8Rng::seed_from_u64(seed);
     let mut model = M::build(workload, scenario.supernodes, rng);
+    measure(&mut model, workload, scenario, rng)
+}
+
+/// Asks a model at rest, takes index holders away, asks again, lets it settle, and asks again.
+pub fn measure<'w>(
+    model: &mut impl Model<'w>,
+    workload: &Workload,
+    scenario: Scenario,
+    rng: &mut ChaCha8Rng,
+) -> Standing {
     let questions = model.askers(scenario.questions);
-    let single_copy = single_copies(&mut model, workload, questions, rng);
-    let page = pages(&mut model, workload, questions.min(MOST_PAGES), rng);
+    let single_copy = single_copies(model, workload, questions, rng);
+    let page = pages(model, workload, questions.min(MOST_PAGES), rng);
     let mixed: Vec<Outcome> = (0..questions.min(MOST_MIXED))
         .map(|_| {
             let question = word_question(workload, rng);
-            let asker = living(&model, workload, rng);
+            let asker = living(model, workload, rng);
             model.search(asker, &question, rng)
         })
         .collect();
     let mean = |what: &dyn Fn(&Outcome) -> f64| mixed.iter().map(what).sum::<f64>() / mixed.len() as f64;
     let (p50, p99) = percentiles(&mixed);
-    let lookup = lookups(&mut model, workload, questions, rng);
+    let lookup = lookups(model, workload, questions, rng);
     let mut standing = Standing {
         system: model.name().to_owned(),
         holders: model.holders(),
@@ -153,9 +165,9 @@ pub fn measure<'w, M: Model<'w>>(workload: &'w Workload, scenario: Scenario, see
         after_repair: None,
     };
     model.kill(scenario.loss, rng);
-    standing.after_loss = Some(single_copies(&mut model, workload, questions, rng));
+    standing.after_loss = Some(single_copies(model, workload, questions, rng));
     model.repair(rng);
-    standing.after_repair = Some(single_copies(&mut model, workload, questions, rng));
+    standing.after_repair = Some(single_copies(model, workload, questions, rng));
     standing
 }
 
@@ -322,7 +334,7 @@ pub fn report(scenario: Scenario, seed: u64, standings: &[Standing]) -> Report {
     .noted("Upper left is best.");
     let mut loss = Plot::new(
         "Finding a single copy after the loss",
-        Axis::linear("at rest (0), right after (1), settled (2)"),
+        Axis::named(&["at rest", "right after", "settled"]),
         Axis::linear("single copies found, %"),
     )
     .noted(format!("{} of all index holders end at once.", percent(scenario.loss)));

@@ -219,10 +219,10 @@ fn the_same_seed_gives_the_same_comparison() {
         compare::Scenario { supernodes: 30, nodes: 3000, questions: 10, ..compare::Scenario::default() };
     let [one, same] = [(); 2].map(|()| compare::standings(scenario, 9, |_| {}));
     assert_eq!(one, same);
-    assert_eq!(one.len(), 5);
+    assert_eq!(one.len(), 6);
     let nearmesh = compare::Standing { system: "Nearmesh".to_owned(), ..one[0].clone() };
     let table = compare::compare(scenario, 9, Some(nearmesh));
-    assert_eq!((table.rows.len(), table.rows[5][0].as_str()), (6, "Nearmesh"));
+    assert_eq!((table.rows.len(), table.rows[6][0].as_str()), (7, "Nearmesh"));
     for standing in &one {
         let settled = standing.after_repair.unwrap();
         assert!(settled >= standing.after_loss.unwrap() - 0.15, "{standing:?}");

@@ -23,6 +23,8 @@ use crate::workload::{FileId, Node, Question, Workload};
 pub const DEGREE: u32 = 32;
 /// Ultrapeers of a leaf (LimeWire; gtk-gnutella has at most 4).
 const HOMES: usize = 3;
+/// Leaves of an ultrapeer in LimeWire (`MAX_LEAVES`). gtk-gnutella takes 300, which is what a hundred nodes to a supernode come to.
+const LIMEWIRE_LEAVES: u32 = 30;
 /// Results that an ultrapeer looks for on behalf of a leaf (gtk-gnutella, `dq.c`; 150 for itself).
 const WANTED: u32 = 50;
 /// The deepest query (LimeWire's soft maximum, `X-Max-TTL` 3).
@@ -54,6 +56,7 @@ pub fn next_ttl(found: u32, reached: u64, links_left: u64) -> u32 {
 /// Ultrapeers, their links, their leaves, their tables.
 #[derive(Debug)]
 pub struct Ultrapeers<'w> {
+    name: &'static str,
     net: Net<'w>,
     graph: Graph,
     tables: RoutingTables,
@@ -80,7 +83,14 @@ struct Asking<'q> {
     outcome: Outcome,
 }
 
-impl Ultrapeers<'_> {
+impl<'w> Ultrapeers<'w> {
+    /// As many ultrapeers as LimeWire's settings make of so many nodes: ten times as many as KaZaA would have.
+    pub fn limewire(workload: &'w Workload, rng: &mut ChaCha8Rng) -> Self {
+        let ultrapeers = (workload.nodes() * HOMES as u32).div_ceil(LIMEWIRE_LEAVES);
+        let limewire = Self::build(workload, ultrapeers, rng);
+        Self { name: "Ultrapeers, 30 leaves each (dynamic querying)", ..limewire }
+    }
+
     /// Ultrapeers that a query reaches, sent down all links of one ultrapeer to this depth without regard to tables.
     pub fn flooded(&mut self, from: u32, ttl: u32) -> u32 {
         self.marks.clear();
@@ -199,14 +209,16 @@ impl Ultrapeers<'_> {
 
 impl<'w> Model<'w> for Ultrapeers<'w> {
     fn name(&self) -> &'static str {
-        "Gnutella ultrapeers (dynamic querying)"
+        self.name
     }
 
     fn build(workload: &'w Workload, peers: u32, rng: &mut ChaCha8Rng) -> Self {
         let net = Net::new(workload, peers, HOMES, Choice::Random, rng);
         let degree = f64::from(DEGREE.min(peers.saturating_sub(1)));
         let graph = Graph::random(peers, &net.living(), degree, rng);
-        let mut ultrapeers = Self { net, graph, tables: RoutingTables::new(peers), marks: Marks::new(peers) };
+        let name = "Ultrapeers, 300 leaves each (dynamic querying)";
+        let mut ultrapeers =
+            Self { name, net, graph, tables: RoutingTables::new(peers), marks: Marks::new(peers) };
         ultrapeers.fill_tables();
         ultrapeers
     }
