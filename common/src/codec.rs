@@ -33,6 +33,17 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     bincode::serde::encode_to_vec(value, bincode::config::standard()).expect("our types always serialize")
 }
 
+/// How many bytes [`encode`] makes of `value`, without making them.
+///
+/// # Panics
+/// As [`encode`].
+pub fn size<T: Serialize>(value: &T) -> usize {
+    let mut counter = bincode::enc::write::SizeWriter::default();
+    bincode::serde::encode_into_writer(value, &mut counter, bincode::config::standard())
+        .expect("our types always serialize");
+    counter.bytes_written
+}
+
 /// Decodes exactly one `T` from `bytes`.
 ///
 /// # Errors

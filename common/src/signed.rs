@@ -4,7 +4,12 @@
 //! The signature covers the record's context (its type and version) and its encoded bytes, so that a record of one
 //! kind never passes for another. The signer's certificate travels along: whoever knows the net's root can check.
 
-use std::{fmt, marker::PhantomData};
+use std::{
+    fmt,
+    marker::PhantomData,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
@@ -23,18 +28,24 @@ pub trait Content: Serialize + DeserializeOwned {
 }
 
 /// A `T` as it travels: encoded, with its signer's certificate and signature. Believe nothing of it before
-/// `Keyring::verify`.
+/// `Keyring::verify`. Copies share their bytes: a supernode keeps a record in several tables, and sends it to many.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct Signed<T> {
+    parts: Arc<Parts>,
+    #[serde(skip)]
+    of: PhantomData<fn() -> T>,
+}
+
+/// What a [`Signed`] consists of.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parts {
     /// The encoded `T`.
     pub payload: Box<[u8]>,
     /// The signer's certificate, DER.
     pub certificate: Box<[u8]>,
     /// Ed25519, over context, a zero byte and payload.
     pub signature: Box<[u8]>,
-    #[serde(skip)]
-    of: PhantomData<fn() -> T>,
 }
 
 /// Who signed, as its certificate says.
@@ -105,7 +116,7 @@ impl dyn Keyring + '_ {
     pub fn seal<T: Content>(&self, content: &T) -> Signed<T> {
         let payload = codec::encode(content).into_boxed_slice();
         let (certificate, signature) = self.sign(&signed_bytes::<T>(&payload));
-        Signed { payload, certificate, signature, of: PhantomData }
+        Signed { parts: Arc::new(Parts { payload, certificate, signature }), of: PhantomData }
     }
 
     /// Checks a record and opens it.
@@ -124,6 +135,21 @@ impl dyn Keyring + '_ {
         let signer = self.check(&message, &signed.certificate, &signed.signature, wall)?;
         let content = codec::decode(&signed.payload).map_err(|_| VerifyError::Content)?;
         Ok(Verified { content, signer, signed })
+    }
+}
+
+impl<T> Deref for Signed<T> {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
+impl<T> DerefMut for Signed<T> {
+    /// This copy's own parts from now on.
+    fn deref_mut(&mut self) -> &mut Parts {
+        Arc::make_mut(&mut self.parts)
     }
 }
 

@@ -9,5 +9,7 @@ pub mod process;
 pub mod relay_client;
 pub mod report;
 pub mod rogue;
+pub mod scale;
+pub mod scenario;
 pub mod sim;
 pub mod workload;

@@ -36,6 +36,7 @@ use process::Process;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use schedule::Schedule;
+pub(crate) use traffic::message_kind;
 pub use traffic::{Count, Traffic};
 pub use workload::Workload;
 

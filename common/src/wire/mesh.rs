@@ -13,7 +13,12 @@ use super::{
     query::{Hit, MAX_HITS_PER_MESSAGE, Query},
     signal::Signal,
 };
-use crate::{NodeId, UserName, presence::Presence, signed::Signed, supernode_record::SupernodeRecord};
+use crate::{
+    NodeId, UserName,
+    presence::Presence,
+    signed::Signed,
+    supernode_record::{MAX_GROUP_BITS, SupernodeRecord},
+};
 
 /// Most entries in one summary message: 4 bytes each, a quarter of the largest frame.
 pub const MAX_SUMMARY_ENTRIES: usize = 64 * 1024;
@@ -21,6 +26,27 @@ pub const MAX_SUMMARY_ENTRIES: usize = 64 * 1024;
 pub const MAX_STORED: usize = 256;
 /// Largest hop count that is forwarded; the full mesh needs 1, groups need 2 (Gnutella's TTL was 7).
 pub const MAX_HOPS: u8 = 2;
+
+/// Most supernodes that are called known in one question: five times the largest group that is meant to be.
+pub const MAX_ASKED_KNOWN: usize = 1024;
+
+/// A short name of a supernode, a different one for each `salt`, so that nobody can always be taken for another.
+pub fn short_name(node: &NodeId, salt: u64) -> u32 {
+    let word = u64::from_le_bytes(std::array::from_fn(|index| node.0[index + 24]));
+    (mix(word ^ salt) >> 32) as u32
+}
+
+/// What a supernode adds (by exclusive or) to a [`Mesh::Digest`].
+pub fn digest_of(node: &NodeId) -> u64 {
+    mix(u64::from_le_bytes(std::array::from_fn(|index| node.0[index + 16])))
+}
+
+/// Mixes the bits of a word (the finalizer of `SplitMix64`; Steele, Lea and Flood, 2014).
+fn mix(word: u64) -> u64 {
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
 
 /// A query's number in the whole net: the asking supernode and its counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -55,6 +81,28 @@ pub enum Mesh {
     },
     /// Records that may be news to you, at most [`MAX_SUPERNODE_LIST`].
     Members(Vec<Signed<SupernodeRecord>>),
+    /// Which supernodes of this group do you know? Answered by `Members`.
+    AskMembers {
+        /// Into how many groups I see the net divided, as a number of leading bits; at most [`MAX_GROUP_BITS`].
+        bits: u8,
+        /// The group: the leading bits of its members' ids.
+        group: u16,
+        /// Most records that are wanted; a random choice of those there are, if there are more.
+        most: u8,
+        /// Chosen anew for each question.
+        salt: u64,
+        /// Those that I know alive already, each as [`short_name`] calls it; at most [`MAX_ASKED_KNOWN`].
+        known: Vec<u32>,
+    },
+    /// My group as I see it, to a member of it.
+    Digest {
+        /// Into how many groups I see the net divided.
+        bits: u8,
+        /// The members that I have links to and myself, mixed: equal for whoever sees the same.
+        members: u64,
+    },
+    /// Whether I need this link, as one of my group or as a contact to yours. Until I say so I do.
+    Uses(bool),
     /// A part of my whole summary: forget what you had, if this is the first part.
     SummaryPart {
         /// The version the parts add up to.
@@ -139,6 +187,10 @@ impl Mesh {
     pub(super) fn within_bounds(&self) -> bool {
         match self {
             Self::Members(records) => records.len() <= MAX_SUPERNODE_LIST,
+            Self::AskMembers { bits, group, known, .. } => {
+                *bits <= MAX_GROUP_BITS && group >> bits == 0 && known.len() <= MAX_ASKED_KNOWN
+            }
+            Self::Digest { bits, .. } => *bits <= MAX_GROUP_BITS,
             Self::SummaryPart { entries, .. } => entries.len() <= MAX_SUMMARY_ENTRIES,
             Self::SummaryChange { added, removed, .. } => added.len() + removed.len() <= MAX_SUMMARY_ENTRIES,
             Self::Query { query, hops, .. } => query.within_bounds() && *hops <= MAX_HOPS,

@@ -64,6 +64,10 @@ impl Children {
         self.attached.contains_key(node)
     }
 
+    pub(super) fn is_standby(&self, node: &NodeId) -> bool {
+        self.standbys.contains(node)
+    }
+
     pub(super) fn nodes(&self) -> impl Iterator<Item = NodeId> {
         self.attached.keys().copied()
     }

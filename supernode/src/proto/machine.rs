@@ -15,7 +15,7 @@ use nearmesh_common::{
     supernode_record::SupernodeRecord,
     wire::{
         home::ToChild,
-        mesh::Mesh,
+        mesh::{Mesh, SummaryVersion},
         query::{Hit, Query},
     },
 };
@@ -80,9 +80,9 @@ impl Supernode {
         seed: [u8; 32],
         now: Now,
     ) -> Self {
-        let world = World::new(keyring, seed, now);
+        let mut world = World::new(keyring, seed, now);
         Self {
-            membership: Membership::new(addresses, config.capacity, &world),
+            membership: Membership::new(addresses, config.capacity, &mut world),
             children: Children::new(config.capacity),
             registrations: Registrations::default(),
             summaries: Summaries::new(now.wall.0),
@@ -156,6 +156,21 @@ impl Supernode {
         self.membership.records()
     }
 
+    /// Into how many groups it sees the near-mesh divided, as a number of leading bits of ids.
+    pub fn group_bits(&self) -> u8 {
+        self.membership.groups().bits()
+    }
+
+    /// About how many supernodes there are, by what it knows.
+    pub fn estimate(&self) -> u32 {
+        self.membership.number()
+    }
+
+    #[cfg(test)]
+    pub(super) fn membership(&self) -> (&Membership, &super::links::Links) {
+        (&self.membership, &self.world.links)
+    }
+
     /// What happened that should not.
     pub fn counters(&self) -> &Counters {
         &self.world.counters
@@ -172,7 +187,7 @@ impl Supernode {
     }
 
     fn on_link_up(&mut self, peer: &Peer) {
-        if !self.world.links.open(peer, self.world.now) {
+        if !self.world.links.open(peer) {
             return self.world.refuse_link(peer.node);
         }
         self.membership.on_link_up(peer.node);
@@ -220,11 +235,19 @@ impl Supernode {
                 self.world.tell_mesh(node, Mesh::Hello { record, summary });
             }
             Event::Up(node) => {
-                self.world.tell_mesh(node, Mesh::Members(self.membership.list()));
+                if self.membership.is_mate(&node) {
+                    self.world.tell_mesh(node, self.membership.digest());
+                }
                 if let Some(crl) = self.crl.clone() {
                     self.world.tell_mesh(node, Mesh::Crl(crl));
                 }
                 self.place_anew();
+            }
+            Event::Regrouped => self.handle_regrouped(),
+            Event::Unneeded(node) => {
+                if !self.children.contains(&node) && !self.children.is_standby(&node) {
+                    self.world.close(node, CloseReason::Unneeded);
+                }
             }
             Event::Down(node) => {
                 self.summaries.handle_member_lost(&node);
@@ -234,6 +257,18 @@ impl Supernode {
                 self.place_anew();
             }
         }
+    }
+
+    /// The net is divided otherwise: summaries go to mates, old and new.
+    fn handle_regrouped(&mut self) {
+        let membership = &self.membership;
+        self.summaries.retain(|node| membership.is_mate_or_was(node));
+        let new: Vec<_> = membership.mates().filter(|mate| !self.summaries.is_told(mate)).collect();
+        for mate in new {
+            let catalogue = self.registrations.catalogue_mut();
+            self.summaries.on_hello(mate, SummaryVersion::default(), catalogue, &mut self.world);
+        }
+        self.place_anew();
     }
 
     /// The membership changed: presences move to their new holders.
@@ -259,7 +294,7 @@ impl Supernode {
         let own = self.world.own();
         let children: Vec<_> = self.children.nodes().filter(|child| *child != own).collect();
         for child in &children {
-            let others = self.membership.alternatives_or_all(child);
+            let others = self.membership.alternatives_or_all(child, &self.world.links);
             self.world.tell_child(*child, ToChild::Redirect(others));
         }
         self.remind_at = (!children.is_empty()).then(|| self.world.now.instant + REMIND_EVERY);

@@ -4,29 +4,76 @@
 //! with the highest random weight hold it (Thaler and Ravishankar, 1998): when a member comes or goes, only the keys that it
 //! gains or loses move, and everybody who knows the same members finds the same holders.
 
-use nearmesh_common::NodeId;
+use std::ops::RangeInclusive;
+
+use nearmesh_common::{NodeId, supernode_record::MAX_GROUP_BITS};
 
 /// How many members hold a key (design, section 6).
 pub(super) const HOLDERS: usize = 3;
 
 /// Into how many groups the net is divided, as a number of leading bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Groups {
-    bits: u32,
+    bits: u8,
 }
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Group(u32);
+pub(super) struct Group(u16);
 
 impl Groups {
     /// A full mesh: all in one group, while there are at most 64 supernodes.
     pub(super) const ONE: Self = Self { bits: 0 };
 
+    /// Divided by so many leading bits, at most [`MAX_GROUP_BITS`].
+    pub(super) fn new(bits: u8) -> Self {
+        Self { bits: bits.min(MAX_GROUP_BITS) }
+    }
+
+    /// How many leading bits.
+    pub(super) fn bits(self) -> u8 {
+        self.bits
+    }
+
+    /// How many groups.
+    pub(super) fn count(self) -> usize {
+        1 << self.bits
+    }
+
+    /// Every group.
+    pub(super) fn all(self) -> impl Iterator<Item = Group> {
+        (0..1 << self.bits).map(Group)
+    }
+
+    /// The group with this number, if there are so many.
+    pub(super) fn numbered(self, number: u16) -> Option<Group> {
+        (usize::from(number) < self.count()).then_some(Group(number))
+    }
+
+    /// The lowest and the highest id that a member of `group` can have.
+    pub(super) fn ids(self, group: Group) -> RangeInclusive<NodeId> {
+        let free = u16::BITS - u32::from(self.bits);
+        let first = group.0.checked_shl(free).unwrap_or(0);
+        let last = first | u16::MAX.checked_shr(u32::from(self.bits)).unwrap_or(0);
+        let id = |leading: u16, rest: u8| {
+            let mut id = [rest; 32];
+            id[..2].copy_from_slice(&leading.to_be_bytes());
+            NodeId(id)
+        };
+        id(first, 0)..=id(last, u8::MAX)
+    }
+
     /// The group that 32 even bytes, a node id or a key's hash, belong to.
     pub(super) fn of(self, bytes: &[u8; 32]) -> Group {
-        let leading = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        Group(leading.checked_shr(u32::BITS - self.bits).unwrap_or(0))
+        let leading = u16::from_be_bytes([bytes[0], bytes[1]]);
+        Group(leading.checked_shr(u16::BITS - u32::from(self.bits)).unwrap_or(0))
+    }
+}
+
+impl Group {
+    /// Its number, as it travels.
+    pub(super) fn number(self) -> u16 {
+        self.0
     }
 }
 
@@ -86,7 +133,7 @@ mod tests {
 
     #[test]
     fn with_groups_a_key_stays_in_its_own() {
-        let four = Groups { bits: 2 };
+        let four = Groups::new(2);
         let group = four.of(blake3::hash(b"bob").as_bytes());
         let found = holders(b"bob", (0..100).map(node), four);
         assert_eq!(found.len(), HOLDERS);

@@ -35,7 +35,7 @@ pub struct Count {
 
 impl Traffic {
     pub(super) fn note(&mut self, at: Duration, from: End, to: End, message: &LinkMessage, bytes: &[u8]) {
-        let count = self.kinds.entry(kind(message)).or_default();
+        let count = self.kinds.entry(message_kind(message)).or_default();
         count.messages += 1;
         count.bytes += bytes.len() as u64;
         if let LinkMessage::ToHome(ToHome::Attach { .. }) = message {
@@ -64,7 +64,8 @@ impl Traffic {
     }
 }
 
-fn kind(message: &LinkMessage) -> &'static str {
+/// What a message is called in figures.
+pub(crate) fn message_kind(message: &LinkMessage) -> &'static str {
     match message {
         LinkMessage::ToHome(message) => match message {
             ToHome::Attach { .. } => "attach",

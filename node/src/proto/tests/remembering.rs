@@ -66,6 +66,8 @@ fn a_forged_record_is_not_remembered() {
         children: 0,
         capacity: 10,
         serving: true,
+        group_bits: 0,
+        group_size: 1,
     });
     forged.payload[33] ^= 1;
     scene.receive(1, ToChild::Supernodes(vec![forged]));

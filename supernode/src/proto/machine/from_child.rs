@@ -52,7 +52,10 @@ impl Supernode {
             ToHome::Lookup { id, user } => self.on_lookup(from, id, user),
             ToHome::ListSupernodes => {
                 if self.world.charge(&from, Charge::List, 1) {
-                    self.world.tell_child(from, ToChild::Supernodes(self.membership.list()));
+                    self.world.tell_child(
+                        from,
+                        ToChild::Supernodes(self.membership.list(&from, &self.world.links)),
+                    );
                 }
             }
             ToHome::Signal { home, signal } => self.on_signal(from, home, signal),
@@ -99,7 +102,7 @@ impl Supernode {
 
     fn on_attach(&mut self, from: NodeId, presence: Signed<Presence>, journal: JournalMark) {
         if !self.membership.is_serving() && from != self.world.own() {
-            let others = self.membership.alternatives_or_all(&from);
+            let others = self.membership.alternatives_or_all(&from, &self.world.links);
             let answer = match others.is_empty() {
                 true => ToChild::Refused(Refusal::NotASupernode),
                 false => ToChild::Redirect(others),
@@ -110,11 +113,11 @@ impl Supernode {
             return self.world.tell_child(from, ToChild::Refused(Refusal::Presence));
         }
         let listed = self.directory.sequence_of(&from);
-        let room_elsewhere = !self.membership.alternatives(&from).is_empty();
+        let room_elsewhere = self.membership.has_room_elsewhere();
         match self.children.on_attach(from, presence, room_elsewhere, listed, &mut self.world) {
             Admission::Refused => self.world.tell_child(from, ToChild::Refused(Refusal::Presence)),
             Admission::Full => {
-                let others = self.membership.alternatives_or_all(&from);
+                let others = self.membership.alternatives_or_all(&from, &self.world.links);
                 self.world.tell_child(from, ToChild::Redirect(others));
             }
             Admission::Taken(presence) => self.take_child(from, *presence, journal),

@@ -33,7 +33,7 @@ impl Supernode {
     }
 
     fn after_hello(&mut self, from: NodeId, summary: SummaryVersion) {
-        if self.membership.is_member(&from) {
+        if self.membership.is_mate(&from) {
             let catalogue = self.registrations.catalogue_mut();
             self.summaries.on_hello(from, summary, catalogue, &mut self.world);
         }
@@ -49,6 +49,11 @@ impl Supernode {
             }
             Mesh::DialBack { to, token } => dial_back::on_passed(from, to, token, world),
             Mesh::Members(records) => self.membership.on_members(from, records, world),
+            Mesh::AskMembers { bits, group, most, salt, known } => {
+                self.membership.on_ask_members(from, (bits, group), most, (salt, known), world);
+            }
+            Mesh::Digest { bits, members } => self.membership.on_digest(from, bits, members, world),
+            Mesh::Uses(uses) => self.membership.on_uses(from, uses, world),
             Mesh::SummaryPart { version, first, last, entries } => {
                 self.summaries.on_part(from, version, (first, last), &entries, world);
             }

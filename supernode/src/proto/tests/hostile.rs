@@ -162,6 +162,8 @@ fn take(net: &mut Net, step: Step) {
                 children: 0,
                 capacity: 5,
                 serving,
+                group_bits: 0,
+                group_size: 1,
             };
             // What the honest supernodes sign, mallory cannot.
             let signer = if matches!(&*name(who), "s0" | "s1") { "mallory".to_owned() } else { name(who) };
@@ -232,6 +234,8 @@ fn records_without_end_leave_room_for_the_living() {
                 children: 0,
                 capacity: 300,
                 serving: true,
+                group_bits: 0,
+                group_size: 1,
             })
         };
         let records = (0..100).map(record).collect();

@@ -1,0 +1,52 @@
+//! `simulate SCENARIO.toml`: plays a scenario on the large simulator, prints its figures, and fails if a bound is broken.
+
+mod progress;
+mod table;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use tests::scenario::{Scenario, play};
+
+/// Plays a scenario on the large simulator.
+#[derive(Parser, Debug)]
+struct Args {
+    /// The scenario, a file in tests/simulation.
+    scenario: PathBuf,
+    /// Everything random follows from it.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// So many supernodes, instead of what the scenario says.
+    #[arg(long)]
+    supernodes: Option<u32>,
+    /// So many ordinary nodes.
+    #[arg(long)]
+    nodes: Option<u32>,
+    /// Files of each node.
+    #[arg(long)]
+    files: Option<u32>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut scenario = match Scenario::read(&args.scenario) {
+        Ok(scenario) => scenario,
+        Err(error) => {
+            eprintln!("simulate: failed to {error}");
+            return ExitCode::from(2);
+        }
+    };
+    scenario.net.supernodes = args.supernodes.unwrap_or(scenario.net.supernodes);
+    scenario.net.nodes = args.nodes.unwrap_or(scenario.net.nodes);
+    scenario.net.files = args.files.unwrap_or(scenario.net.files);
+    let outcome = play(&scenario, args.seed, &mut progress::Bar::new());
+    if args.json {
+        println!("{}", serde_json::to_string(&outcome).expect("figures have a JSON form"));
+    } else {
+        table::print(&outcome);
+    }
+    if outcome.holds() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}

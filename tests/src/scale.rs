@@ -1,0 +1,220 @@
+//! The large simulator: real supernode machines, a million light nodes, one process.
+//!
+//! What [`crate::sim`] is exact about, this is fast about: messages are moved and not encoded, peers are numbers and not ids, ordinary nodes are
+//! [light](child). Supernodes are the very machines that run on sockets. Links are reliable and in order; a dead process is noticed by its
+//! peers only after the transport's idle timeout. A run follows from its seed alone.
+
+mod asking;
+mod calendar;
+mod child;
+mod digest;
+mod events;
+mod figures;
+mod homing;
+mod lies;
+mod links;
+mod machines;
+mod names;
+mod state;
+mod traffic;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+pub use asking::{Asking, Kind, Outcome, OutcomeFigures, STALE};
+use calendar::{Calendar, Moment};
+use child::Child;
+pub use digest::Digest;
+pub use figures::{Histogram, Summary, Waits};
+pub use lies::Lie;
+use links::{Role, Sides};
+use machines::Super;
+pub use names::Peer;
+use nearmesh_common::wire::LinkMessage;
+use nearmesh_supernode::proto as supernode;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+pub use state::{State, Trouble};
+use crate::workload::{Node, Shape, Workload, parameters};
+pub use traffic::{ACK, KEEP_ALIVE, PACKET, PROBE, Traffic, Volume};
+
+/// What is simulated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Setup {
+    /// From which everything random follows.
+    pub seed: u64,
+    /// Peers that serve from the start: the first numbers.
+    pub supernodes: u32,
+    /// Ordinary nodes: the numbers after them.
+    pub nodes: u32,
+    /// How many children a supernode takes.
+    pub capacity: u32,
+    /// Files of a sharing node, on average.
+    pub files: u32,
+    /// The part of all nodes that share nothing.
+    pub free_riders: f64,
+    /// The part of all packets that is lost.
+    pub loss: f64,
+    /// The part of all nodes that others can reach.
+    pub reachable: f64,
+    /// The transport's idle timeout: after so long without a packet a link counts as broken.
+    pub idle_timeout: Duration,
+    /// A process that dies has sent its last keep-alive up to this long before.
+    pub keep_alive: Duration,
+    /// Of so many messages of a kind one is measured.
+    pub measure_every: u64,
+    /// How many results a search asks for.
+    pub limit: u32,
+}
+
+enum Event {
+    WakeChild(Peer),
+    WakeSuper(Peer),
+    Established { from: Peer, to: Peer, link: u32 },
+    Reused { from: Peer, to: Peer, link: u32, role: Role },
+    DialFailed { from: Peer, to: Peer, link: u32 },
+    Down { at: Peer, other: Peer, link: u32 },
+    Deliver { link: u32, from: Peer, to: Peer, cause: u32, message: Box<LinkMessage> },
+    Tell(Peer, Box<supernode::Input>),
+    Start(Peer),
+    Kill(Peer),
+    Impatient(u32),
+}
+
+/// A simulated net.
+pub struct Net {
+    setup: Setup,
+    seed: u64,
+    calendar: Calendar<Event>,
+    children: Vec<Child>,
+    sides: Vec<Sides>,
+    supers: Vec<Option<Box<Super>>>,
+    /// Who serves.
+    serving: BTreeSet<Peer>,
+    lies: std::collections::BTreeMap<Peer, Lie>,
+    links: u32,
+    rng: ChaCha8Rng,
+    events: u64,
+    limit: u32,
+    split: bool,
+    /// Who shares what, and what is asked for.
+    pub workload: Arc<Workload>,
+    /// What was said.
+    pub traffic: Traffic,
+    /// What was asked, and what came of it.
+    pub asking: Asking,
+    /// How long nodes were without a home.
+    pub waits: Waits,
+    /// By which two runs are compared.
+    pub digest: Digest,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            supernodes: 16,
+            nodes: 1600,
+            capacity: 300,
+            files: parameters::FILES_PER_SHARER,
+            free_riders: parameters::FREE_RIDERS,
+            loss: 0.0,
+            reachable: 1.0,
+            idle_timeout: Duration::from_millis(3600),
+            keep_alive: Duration::from_millis(1200),
+            measure_every: 1,
+            limit: nearmesh_common::wire::query::DEFAULT_RESULTS,
+        }
+    }
+}
+
+impl Net {
+    /// A net in which nobody runs yet.
+    pub fn new(setup: Setup) -> Self {
+        let rng = ChaCha8Rng::seed_from_u64(setup.seed);
+        let total = setup.supernodes + setup.nodes;
+        let shape = Shape {
+            nodes: total,
+            files_per_sharer: setup.files,
+            free_riders: setup.free_riders,
+            behind_nat: 1.0 - setup.reachable,
+        };
+        let workload = Arc::new(Workload::new(setup.seed, shape));
+        let children = (0..total)
+            .map(|peer| {
+                let well_placed = peer < setup.supernodes;
+                let place =
+                    if well_placed { workload.supernode_place(peer) } else { workload.place(Node(peer)) };
+                let mut child = Child::new(place, workload.files_of(Node(peer)).len() as u32);
+                child.reachable = well_placed || !workload.behind_nat(Node(peer));
+                child
+            })
+            .collect();
+        Self {
+            setup,
+            seed: setup.seed,
+            calendar: Calendar::new(),
+            children,
+            sides: (0..total).map(|_| Sides::default()).collect(),
+            supers: (0..total).map(|_| None).collect(),
+            serving: BTreeSet::new(),
+            lies: std::collections::BTreeMap::new(),
+            links: 0,
+            rng,
+            events: 0,
+            limit: setup.limit,
+            split: false,
+            workload,
+            traffic: Traffic::new(setup.measure_every),
+            asking: Asking::default(),
+            waits: Waits::default(),
+            digest: Digest::default(),
+        }
+    }
+
+    /// What is simulated.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// Time since the beginning.
+    pub fn now(&self) -> Duration {
+        Duration::from_nanos(self.calendar.now())
+    }
+
+    /// Events that have happened.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Lets time pass until `end` since the beginning.
+    pub fn run_until(&mut self, end: Duration) {
+        let end: Moment = calendar::nanos(end);
+        while let Some(event) = self.calendar.next(end) {
+            self.events += 1;
+            self.happen(event);
+        }
+    }
+
+    /// Lets time pass.
+    pub fn run_for(&mut self, by: Duration) {
+        self.run_until(self.now() + by);
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::WakeChild(peer) => self.wake_child(peer),
+            Event::WakeSuper(peer) => self.wake_super(peer),
+            Event::Deliver { link, from, to, cause, message } => {
+                self.deliver(link, (from, to), *message, cause)
+            }
+            Event::Established { from, to, link } => self.establish(from, to, link),
+            Event::Reused { from, to, link, role } => self.reused((from, to), link, role),
+            Event::DialFailed { from, to, link } => self.dial_failed(from, to, link),
+            Event::Down { at, other, link } => self.down(at, other, link),
+            Event::Tell(peer, input) => self.tell_super(peer, *input, asking::NO_CAUSE),
+            Event::Start(peer) => self.start(peer),
+            Event::Kill(peer) => self.kill(peer),
+            Event::Impatient(id) => self.impatient(id),
+        }
+    }
+}

@@ -1,0 +1,524 @@
+//! What is asked, held against the truth, and what it cost.
+//!
+//! Every message that a question causes is attributed to it: queries and answers by their number, requests to the directory by asker
+//! and number, the rest by what is being handled while it is said.
+
+use std::time::Duration;
+
+use nearmesh_common::{
+    ContentHash, NodeId, codec,
+    presence::Presence,
+    wire::{
+        LinkMessage,
+        home::{DirectoryEntry, RequestId, ToChild, ToHome},
+        mesh::Mesh,
+        query::{Filter, Query, Subject},
+    },
+};
+use rand::RngExt;
+use rustc_hash::{FxHashMap, FxHashSet};
+use serde::{Deserialize, Serialize};
+
+use crate::workload::FileId;
+use super::{
+    Net,
+    calendar::{Moment, nanos},
+    child::{Child, Stage},
+    figures::{Histogram, Summary},
+    names::{self, NOBODY, Peer},
+};
+
+/// A node that moved, or whose home just learnt of its files, may for so long be shown where it was.
+pub const STALE: Duration = Duration::from_secs(2);
+/// A question that was not answered by then has failed (the real machine: 15 s).
+const PATIENCE: Duration = Duration::from_secs(15);
+/// No cause: the message belongs to no question.
+pub(super) const NO_CAUSE: u32 = 0;
+
+/// What somebody wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A file that only one node has, by its words.
+    Rare,
+    /// The same, by its hash.
+    RareHash,
+    /// A file that fifty nodes have and more, by its words.
+    Popular,
+    /// Words that nobody has.
+    Nothing,
+    /// Where a user is.
+    Lookup,
+}
+
+/// A question under way.
+#[derive(Debug)]
+struct Asked {
+    kind: Kind,
+    asker: Peer,
+    home: Peer,
+    home_since: Moment,
+    target: Peer,
+    wanted: Option<ContentHash>,
+    /// Where the target was, if it should be found.
+    target_home: Peer,
+    target_since: Moment,
+    at: Moment,
+    first_hit: Option<Moment>,
+    sources: FxHashSet<(ContentHash, NodeId)>,
+    queries: Vec<(Peer, u64)>,
+    finds: Vec<(Peer, u64)>,
+    cost: Cost,
+    waves: u32,
+    last_wave: Moment,
+    queried: FxHashSet<Peer>,
+    answered_with: u32,
+}
+
+/// What a question caused between supernodes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    messages: u64,
+    bytes: u64,
+    queries: u64,
+    finds: u64,
+}
+
+/// What came of the questions of one kind.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Questions that ended, or were given up.
+    pub asked: u64,
+    /// Of those, the ones whose answer was known and had to be right.
+    pub due: u64,
+    /// Of those, the ones that were right.
+    pub right: u64,
+    /// Never answered.
+    pub unanswered: u64,
+    /// The asker lost its home meanwhile, or had none: not counted.
+    pub excused: u64,
+    /// Right but for the target having moved, or come or gone, within [`STALE`].
+    pub stale: u64,
+    /// Nanoseconds until the end.
+    pub latency: Histogram,
+    /// Nanoseconds until the first result.
+    pub first: Histogram,
+    /// The same as latency, in hundredths of the round trip between the asker and the target's home.
+    pub relative: Histogram,
+    /// Results.
+    pub results: Histogram,
+    /// Query messages between supernodes.
+    pub queries: Histogram,
+    /// Requests to the directory.
+    pub requests: Histogram,
+    /// Messages between supernodes.
+    pub messages: Histogram,
+    /// Bytes between supernodes.
+    pub bytes: Histogram,
+    /// Supernodes that had results.
+    pub answerers: Histogram,
+    /// Waves of the asker's home.
+    pub waves: Histogram,
+    /// Query messages beyond one for each supernode that had results.
+    pub overhead: Histogram,
+    /// The first few that were wrong, in words.
+    pub wrong: Vec<String>,
+}
+
+/// The questions under way and what came of the others.
+#[derive(Default)]
+pub struct Asking {
+    open: FxHashMap<u32, Asked>,
+    queries: FxHashMap<(Peer, u64), u32>,
+    finds: FxHashMap<(Peer, u64), u32>,
+    last: u32,
+    /// By kind.
+    pub outcomes: std::collections::BTreeMap<Kind, Outcome>,
+}
+
+/// An [`Outcome`] in figures.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct OutcomeFigures {
+    /// See [`Outcome::asked`].
+    pub asked: u64,
+    /// See [`Outcome::due`].
+    pub due: u64,
+    /// Right ones among those due.
+    pub recall: f64,
+    /// See [`Outcome::unanswered`].
+    pub unanswered: u64,
+    /// See [`Outcome::excused`].
+    pub excused: u64,
+    /// See [`Outcome::stale`].
+    pub stale: u64,
+    /// Milliseconds until the end.
+    pub latency_ms: Summary,
+    /// Milliseconds until the first result.
+    pub first_ms: Summary,
+    /// Latency in round trips between the asker and the target's home.
+    pub round_trips: Summary,
+    /// See [`Outcome::results`].
+    pub results: Summary,
+    /// See [`Outcome::queries`].
+    pub queries: Summary,
+    /// See [`Outcome::requests`].
+    pub requests: Summary,
+    /// See [`Outcome::messages`].
+    pub messages: Summary,
+    /// See [`Outcome::bytes`].
+    pub bytes: Summary,
+    /// See [`Outcome::answerers`].
+    pub answerers: Summary,
+    /// See [`Outcome::waves`].
+    pub waves: Summary,
+    /// See [`Outcome::overhead`].
+    pub overhead: Summary,
+}
+
+impl Outcome {
+    /// As figures.
+    pub fn figures(&self) -> OutcomeFigures {
+        OutcomeFigures {
+            asked: self.asked,
+            due: self.due,
+            recall: if self.due == 0 { 1.0 } else { self.right as f64 / self.due as f64 },
+            unanswered: self.unanswered,
+            excused: self.excused,
+            stale: self.stale,
+            latency_ms: self.latency.in_milliseconds(),
+            first_ms: self.first.in_milliseconds(),
+            round_trips: self.relative.summary(100.0),
+            results: self.results.summary(1.0),
+            queries: self.queries.summary(1.0),
+            requests: self.requests.summary(1.0),
+            messages: self.messages.summary(1.0),
+            bytes: self.bytes.summary(1.0),
+            answerers: self.answerers.summary(1.0),
+            waves: self.waves.summary(1.0),
+            overhead: self.overhead.summary(1.0),
+        }
+    }
+
+    fn wrong(&mut self, what: impl FnOnce() -> String) {
+        const SHOWN: usize = 20;
+        if self.wrong.len() < SHOWN {
+            self.wrong.push(what());
+        }
+    }
+}
+
+impl Asking {
+    /// Questions that are not answered yet.
+    pub fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// To which question an outgoing message belongs; `handling` is the question whose message is being handled.
+    pub(super) fn cause(&mut self, from: Peer, message: &LinkMessage, handling: u32, now: Moment) -> u32 {
+        let cause = match message {
+            LinkMessage::Mesh(Mesh::Query { id, .. }) => {
+                let key = (names::peer(&id.origin), id.number);
+                let cause = self.queries.get(&key).copied().unwrap_or(handling);
+                if let Some(asked) = self.open.get_mut(&cause) {
+                    if self.queries.insert(key, cause).is_none() {
+                        asked.queries.push(key);
+                    }
+                    asked.cost.queries += 1;
+                    if from == asked.home && (asked.waves == 0 || asked.last_wave != now) {
+                        (asked.waves, asked.last_wave) = (asked.waves + 1, now);
+                    }
+                }
+                cause
+            }
+            LinkMessage::Mesh(Mesh::Answer { id, hits, .. }) => {
+                let cause =
+                    self.queries.get(&(names::peer(&id.origin), id.number)).copied().unwrap_or(handling);
+                if let Some(asked) = self.open.get_mut(&cause).filter(|_| !hits.is_empty()) {
+                    asked.queried.extend(hits.iter().map(|hit| names::peer(&hit.source.home)));
+                }
+                cause
+            }
+            LinkMessage::Mesh(Mesh::Find { number, .. }) => {
+                let cause = match handling {
+                    NO_CAUSE => self.finds.get(&(from, *number)).copied().unwrap_or(NO_CAUSE),
+                    cause => cause,
+                };
+                if let Some(asked) = self.open.get_mut(&cause) {
+                    if self.finds.insert((from, *number), cause).is_none() {
+                        asked.finds.push((from, *number));
+                    }
+                    asked.cost.finds += 1;
+                }
+                cause
+            }
+            LinkMessage::Mesh(Mesh::Held { .. } | Mesh::Cancel(_)) => handling,
+            _ => return NO_CAUSE,
+        };
+        if let Some(asked) = self.open.get_mut(&cause) {
+            asked.cost.messages += 1;
+        }
+        cause
+    }
+
+    /// It took so many bytes.
+    pub(super) fn note_bytes(&mut self, cause: u32, bytes: u64) {
+        if let Some(asked) = self.open.get_mut(&cause) {
+            asked.cost.bytes += bytes;
+        }
+    }
+
+    fn close(&mut self, id: u32) -> Option<Asked> {
+        let asked = self.open.remove(&id)?;
+        for key in &asked.queries {
+            self.queries.remove(key);
+        }
+        for key in &asked.finds {
+            self.finds.remove(key);
+        }
+        Some(asked)
+    }
+}
+
+impl Net {
+    /// Somebody at home asks something of this kind. Whether there was anybody, and anything to ask for.
+    pub fn ask(&mut self, kind: Kind) -> bool {
+        let Some(asker) = self.somebody() else { return false };
+        match kind {
+            Kind::Rare => self.ask_for_rare(asker, kind, |net, file| {
+                let question = net.workload.word_question(file, &mut net.rng);
+                // The word that no other name has comes last, and counts as a prefix there; people do not all type it last.
+                let mut words = question.words;
+                words.rotate_right(1);
+                Subject::Words(words.join(" ").into())
+            }),
+            Kind::RareHash => {
+                self.ask_for_rare(asker, kind, |net, file| Subject::Content(net.workload.hash(file)))
+            }
+            Kind::Popular => {
+                let Some(file) = self.workload.clone().a_popular_file(&mut self.rng) else { return false };
+                let mut words = self.workload.clone().word_question(file, &mut self.rng).words;
+                words.rotate_right(1);
+                self.search(asker, kind, (NOBODY, None), Subject::Words(words.join(" ").into()))
+            }
+            Kind::Nothing => {
+                let words = self.workload.clone().vain_question(&mut self.rng).words;
+                self.search(asker, kind, (NOBODY, None), Subject::Words(words.join(" ").into()))
+            }
+            Kind::Lookup => {
+                let Some(target) = self.somebody() else { return false };
+                let user = names::user(target);
+                self.begin_question(kind, asker, (target, None), |id| ToHome::Lookup { id, user });
+                true
+            }
+        }
+    }
+
+    fn ask_for_rare(&mut self, asker: Peer, kind: Kind, subject: impl Fn(&mut Self, FileId) -> Subject) -> bool {
+        /// Files that are drawn until one's owner is at home.
+        const DRAWS: usize = 50;
+        for _ in 0..DRAWS {
+            let workload = self.workload.clone();
+            let Some(file) = workload.a_single_copy(&mut self.rng) else { return false };
+            let Some(owner) = workload.holders_of(file).first().map(|node| node.0) else { return false };
+            if self.children[owner as usize].is_home() && !self.lies(owner) {
+                let subject = subject(self, file);
+                return self.search(asker, kind, (owner, Some(workload.hash(file))), subject);
+            }
+        }
+        false
+    }
+
+    fn search(&mut self, asker: Peer, kind: Kind, target: (Peer, Option<ContentHash>), subject: Subject) -> bool {
+        let query = Query { subject, filter: Filter::default(), limit: self.limit };
+        self.begin_question(kind, asker, target, |id| ToHome::Search { id, query });
+        true
+    }
+
+    fn begin_question(
+        &mut self,
+        kind: Kind,
+        asker: Peer,
+        (target, wanted): (Peer, Option<ContentHash>),
+        say: impl FnOnce(RequestId) -> ToHome,
+    ) {
+        let now = self.calendar.now();
+        self.asking.last += 1;
+        let id = self.asking.last;
+        let from = &self.children[asker as usize];
+        let steady = self.children.get(target as usize).filter(|to| is_steady(to, now));
+        let (target_home, target_since) = steady.map_or((NOBODY, 0), |to| (to.home, to.home_since));
+        let asked = Asked {
+            kind,
+            asker,
+            home: from.home,
+            home_since: from.home_since,
+            target,
+            wanted,
+            target_home,
+            target_since,
+            at: now,
+            first_hit: None,
+            sources: FxHashSet::default(),
+            queries: Vec::new(),
+            finds: Vec::new(),
+            cost: Cost::default(),
+            waves: 0,
+            last_wave: 0,
+            queried: FxHashSet::default(),
+            answered_with: 0,
+        };
+        let home = from.home;
+        self.asking.open.insert(id, asked);
+        self.calendar.at(now + nanos(PATIENCE), super::Event::Impatient(id));
+        self.say_because(asker, home, say(RequestId(u64::from(id))), id);
+    }
+
+    /// A node that is at home, if a few draws meet one.
+    fn somebody(&mut self) -> Option<Peer> {
+        const DRAWS: usize = 200;
+        for _ in 0..DRAWS {
+            let peer = self.rng.random_range(0..self.children.len() as Peer);
+            let child = &self.children[peer as usize];
+            if child.stage == Stage::Settled
+                && child.is_home()
+                && self.is_alive(child.home)
+                && !self.lies(peer)
+            {
+                return Some(peer);
+            }
+        }
+        None
+    }
+
+    pub(super) fn on_answer(&mut self, _peer: Peer, _from: Peer, message: ToChild) {
+        let now = self.calendar.now();
+        match message {
+            ToChild::Hits { id, hits } => {
+                let Some(asked) = self.asking.open.get_mut(&(id.0 as u32)) else { return };
+                asked.first_hit.get_or_insert(now);
+                asked.sources.extend(hits.iter().map(|hit| (hit.hash, hit.source.node)));
+            }
+            ToChild::SearchDone { id, summary } => {
+                if let Some(asked) = self.asking.open.get_mut(&(id.0 as u32)) {
+                    asked.answered_with = summary.answered;
+                }
+                self.end_search(id.0 as u32, now);
+            }
+            ToChild::Found { id, nodes } => self.end_lookup(id.0 as u32, &nodes, now),
+            ToChild::Declined { id, .. } => self.unanswered(id.0 as u32, "it was declined"),
+            _ => {}
+        }
+    }
+
+    /// A question that nobody answered.
+    pub(super) fn impatient(&mut self, id: u32) {
+        self.unanswered(id, "nobody answered");
+    }
+
+    fn unanswered(&mut self, id: u32, why: &str) {
+        let Some(asked) = self.asking.close(id) else { return };
+        let excused = self.is_excused(&asked);
+        let outcome = self.asking.outcomes.entry(asked.kind).or_default();
+        outcome.asked += 1;
+        if excused {
+            outcome.excused += 1;
+        } else {
+            outcome.unanswered += 1;
+            outcome.due += 1;
+            outcome.wrong(|| format!("{why}: {} asked {} at {}", asked.asker, asked.home, asked.at));
+        }
+    }
+
+    /// Whether the asker's home did not stay what it was.
+    fn is_excused(&self, asked: &Asked) -> bool {
+        let asker = &self.children[asked.asker as usize];
+        asker.home != asked.home || asker.home_since != asked.home_since || !self.is_alive(asked.home)
+    }
+
+    fn end_search(&mut self, id: u32, now: Moment) {
+        let Some(asked) = self.asking.close(id) else { return };
+        let excused = self.is_excused(&asked);
+        let due = self.is_due(&asked);
+        let wanted = asked.wanted.map(|wanted| (wanted, names::node(self.seed, asked.target)));
+        let outcome = self.asking.outcomes.entry(asked.kind).or_default();
+        outcome.asked += 1;
+        outcome.note(&asked, now);
+        if excused {
+            outcome.excused += 1;
+            return;
+        }
+        let Some(wanted) = wanted.filter(|_| due) else { return };
+        outcome.due += 1;
+        if asked.sources.contains(&wanted) {
+            outcome.right += 1;
+        } else {
+            outcome.wrong(|| {
+                let Asked { asker, home, target, target_home, at, cost, .. } = &asked;
+                format!("{asker} at {home} did not find the file of {target} at {target_home} (asked at {at}, {cost:?})")
+            });
+        }
+    }
+
+    fn end_lookup(&mut self, id: u32, nodes: &[DirectoryEntry], now: Moment) {
+        let Some(asked) = self.asking.close(id) else { return };
+        let excused = self.is_excused(&asked);
+        let due = self.is_due(&asked);
+        let node = names::node(self.seed, asked.target);
+        let shown = nodes.iter().filter(|entry| entry.online).find_map(|entry| {
+            let presence = codec::decode::<Presence>(&entry.presence.payload).ok()?;
+            (presence.node == node).then(|| names::peer(&presence.home))
+        });
+        let (here, there) = (&self.children[asked.asker as usize], &self.children[asked.target as usize]);
+        let rtt = nanos(here.place.rtt(there.place)).max(1);
+        let outcome = self.asking.outcomes.entry(asked.kind).or_default();
+        outcome.asked += 1;
+        outcome.note(&asked, now);
+        outcome.relative.note((now - asked.at) * 100 / rtt);
+        if excused {
+            outcome.excused += 1;
+        } else if !due {
+            outcome.stale += 1;
+        } else {
+            outcome.due += 1;
+            if shown == Some(asked.target_home) {
+                outcome.right += 1;
+            } else {
+                outcome.wrong(|| {
+                    let Asked { asker, home, target, target_home, at, .. } = &asked;
+                    format!("{asker} at {home} was shown {target} at {shown:?}, not at {target_home} (asked at {at})")
+                });
+            }
+        }
+    }
+
+    /// Whether what was asked for was there all the time, where the asker can reach it.
+    fn is_due(&self, asked: &Asked) -> bool {
+        let Some(target) = self.children.get(asked.target as usize) else { return false };
+        let stayed = target.home == asked.target_home && target.home_since == asked.target_since;
+        let reached = asked.target_home != NOBODY && !self.separated(asked.asker, asked.target);
+        stayed && reached && self.is_alive(asked.target_home)
+    }
+}
+
+/// Whether a node has been registered, in one place, for long enough to be found.
+fn is_steady(target: &Child, now: Moment) -> bool {
+    target.is_home() && target.whole_since != 0 && target.whole_since + nanos(STALE) <= now
+}
+
+impl Outcome {
+    fn note(&mut self, asked: &Asked, now: Moment) {
+        self.latency.note(now - asked.at);
+        if let Some(first) = asked.first_hit {
+            self.first.note(first - asked.at);
+        }
+        let answerers = asked.queried.len() as u64;
+        self.results.note(asked.sources.len() as u64);
+        self.queries.note(asked.cost.queries);
+        self.requests.note(asked.cost.finds);
+        self.messages.note(asked.cost.messages);
+        self.bytes.note(asked.cost.bytes);
+        self.answerers.note(answerers);
+        self.waves.note(u64::from(asked.waves));
+        self.overhead.note(asked.cost.queries.saturating_sub(answerers));
+    }
+}

@@ -1,0 +1,560 @@
+//! A light node's steps towards a home, and at home.
+
+use std::time::Duration;
+
+use nearmesh_common::{
+    codec,
+    presence::REFRESH,
+    signed::Signed,
+    supernode_record::SupernodeRecord,
+    wire::home::{ToChild, ToHome},
+};
+use rand::RngExt;
+
+use super::{
+    Net,
+    calendar::{Moment, nanos},
+    child::{
+        AFTER_FAILURE, ANSWER_WAIT, BACKOFF, DIAL_WAIT, KNOWN, LIST_EVERY, LOOK_AGAIN, MAX_TRIES,
+        REJOIN_SPREAD, SETTLE, SILENCE, SURVEY_EVERY, Stage,
+    },
+    links::Role,
+    names::{self, NOBODY, Peer},
+};
+
+/// STUN rounds of one measurement.
+const ROUNDS: u64 = 3;
+
+impl Net {
+    /// The node's process starts, or it became a supernode.
+    pub(super) fn begin_homing(&mut self, peer: Peer) {
+        let now = self.calendar.now();
+        let child = &mut self.children[peer as usize];
+        child.since = now.max(1);
+        child.homeless_since = child.since;
+        child.stage = Stage::Resting;
+        child.until = now.max(1);
+        self.plan_child(peer);
+    }
+
+    /// The planned wake has come.
+    pub(super) fn wake_child(&mut self, peer: Peer) {
+        let now = self.calendar.now();
+        let child = &mut self.children[peer as usize];
+        if child.planned != now {
+            return;
+        }
+        child.planned = 0;
+        if !child.runs() {
+            return;
+        }
+        if child.until != 0 && child.until <= now {
+            child.until = 0;
+            self.stage_over(peer);
+        }
+        self.routine(peer, now);
+        self.prune(peer);
+        self.plan_child(peer);
+    }
+
+    /// What a node at home does from time to time.
+    fn routine(&mut self, peer: Peer, now: Moment) {
+        let child = &mut self.children[peer as usize];
+        if child.refresh_at != 0 && child.refresh_at <= now {
+            self.refresh(peer);
+        }
+        let child = &mut self.children[peer as usize];
+        if child.list_at != 0 && child.list_at <= now {
+            child.list_at = now + nanos(LIST_EVERY);
+            let home = child.home;
+            self.say(peer, home, ToHome::ListSupernodes);
+        }
+        let child = &mut self.children[peer as usize];
+        if child.survey_at != 0 && child.survey_at <= now {
+            child.survey_at = 0;
+            if child.stage == Stage::Settled {
+                self.survey(peer);
+            }
+        }
+        let child = &mut self.children[peer as usize];
+        if child.standby_at != 0 && child.standby_at <= now {
+            child.standby_at = 0;
+            match child.standby {
+                NOBODY => self.look_for_standby(peer),
+                silent => {
+                    self.children[peer as usize].forget(silent);
+                    self.standby_failed(peer);
+                }
+            }
+        }
+    }
+
+    fn stage_over(&mut self, peer: Peer) {
+        let child = &mut self.children[peer as usize];
+        match child.stage {
+            Stage::Away | Stage::Settled => {}
+            Stage::Resting => self.seek(peer),
+            Stage::Scouting => match self.nearest(peer, NOBODY, true) {
+                Some(live) => self.list(peer, live),
+                None => self.rest(peer),
+            },
+            Stage::Listing => {
+                let silent = child.busy;
+                child.forget(silent);
+                self.survey(peer);
+            }
+            Stage::Surveying => self.decide(peer),
+            Stage::Attaching => {
+                let silent = child.busy;
+                child.forget(silent);
+                if child.standby == silent {
+                    self.standby_failed(peer);
+                }
+                self.attempt_failed(peer);
+            }
+        }
+    }
+
+    fn seek(&mut self, peer: Peer) {
+        let child = &mut self.children[peer as usize];
+        child.tries = 0;
+        if self.supers[peer as usize].is_some() {
+            return self.attach(peer, peer);
+        }
+        if self.children[peer as usize].informed {
+            return self.survey(peer);
+        }
+        let (nearest, asked) = (self.nearest(peer, NOBODY, true), self.count_probes(peer));
+        if asked == 0 {
+            return self.rest(peer);
+        }
+        let takes = nearest.map_or(nanos(SILENCE), |live| self.rtt(peer, live) * ROUNDS);
+        self.enter(peer, Stage::Scouting, takes);
+    }
+
+    fn list(&mut self, peer: Peer, from: Peer) {
+        self.children[peer as usize].busy = from;
+        let wait = self.open(peer, from);
+        self.enter(peer, Stage::Listing, wait);
+        if self.speaks(peer, from) {
+            self.say(peer, from, ToHome::ListSupernodes);
+        }
+    }
+
+    fn survey(&mut self, peer: Peer) {
+        if self.count_probes(peer) == 0 {
+            return self.settle_or_rest(peer);
+        }
+        let known = self.children[peer as usize].known;
+        let (mut slowest, mut silent, mut heard) = (0, false, false);
+        for known in known.into_iter().filter(|known| *known != NOBODY) {
+            if self.answers(peer, known) {
+                heard = true;
+                slowest = slowest.max(self.rtt(peer, known) * ROUNDS);
+            } else {
+                silent = true;
+            }
+        }
+        let takes = match (heard, silent) {
+            (false, _) => nanos(SILENCE),
+            (true, true) => nanos(SETTLE),
+            (true, false) => slowest.min(nanos(SETTLE)),
+        };
+        self.enter(peer, Stage::Surveying, takes);
+    }
+
+    fn decide(&mut self, peer: Peer) {
+        let home = self.children[peer as usize].home;
+        let target = match home {
+            NOBODY => self.nearest(peer, NOBODY, true),
+            home => self
+                .nearest(peer, home, false)
+                .filter(|near| self.rtt(peer, *near) * 3 < self.rtt(peer, home) * 2),
+        };
+        match target {
+            Some(target) => self.attach(peer, target),
+            None => self.settle_or_rest(peer),
+        }
+    }
+
+    fn attach(&mut self, peer: Peer, to: Peer) {
+        self.children[peer as usize].busy = to;
+        let wait = self.open(peer, to);
+        self.enter(peer, Stage::Attaching, wait);
+        if self.speaks(peer, to) {
+            self.send_attach(peer, to);
+        }
+    }
+
+    fn send_attach(&mut self, peer: Peer, to: Peer) {
+        let presence = self.presence(peer, to, true);
+        let journal = self.journal(peer);
+        self.say(peer, to, ToHome::Attach { presence, journal });
+    }
+
+    fn attempt_failed(&mut self, peer: Peer) {
+        let child = &mut self.children[peer as usize];
+        child.tries += 1;
+        if child.is_home() {
+            self.refresh(peer);
+            return self.settle_or_rest(peer);
+        }
+        if child.tries >= MAX_TRIES {
+            return self.rest(peer);
+        }
+        let standby = (child.kept && child.standby != NOBODY).then_some(child.standby);
+        match standby.or_else(|| self.nearest(peer, NOBODY, true)) {
+            Some(next) => self.attach(peer, next),
+            None => self.rest(peer),
+        }
+    }
+
+    fn lose_home(&mut self, peer: Peer) {
+        let now = self.calendar.now();
+        let child = &mut self.children[peer as usize];
+        child.home = NOBODY;
+        child.homeless_since = now;
+        child.whole_since = 0;
+        (child.refresh_at, child.survey_at, child.list_at, child.tries) = (0, 0, 0, 0);
+        let attaching = (child.stage == Stage::Attaching).then_some(child.busy);
+        let standby = (child.kept && child.standby != NOBODY).then_some(child.standby);
+        match standby {
+            Some(standby) if attaching != Some(standby) => self.attach(peer, standby),
+            _ if attaching.is_some() => {}
+            _ => {
+                let wait = self.rng.random_range(0..nanos(REJOIN_SPREAD));
+                self.enter(peer, Stage::Resting, wait);
+            }
+        }
+    }
+
+    fn settle_or_rest(&mut self, peer: Peer) {
+        let child = &mut self.children[peer as usize];
+        if !child.is_home() {
+            return self.rest(peer);
+        }
+        let now = self.calendar.now();
+        child.tries = 0;
+        child.stage = Stage::Settled;
+        child.until = 0;
+        child.busy = NOBODY;
+        let (wait, served) =
+            (self.jitter(SURVEY_EVERY * 3 / 4, SURVEY_EVERY), self.supers[peer as usize].is_some());
+        let child = &mut self.children[peer as usize];
+        child.survey_at = if served { 0 } else { now + wait };
+        if child.standby == NOBODY && child.standby_at == 0 {
+            self.look_for_standby(peer);
+        }
+    }
+
+    fn rest(&mut self, peer: Peer) {
+        let child = &mut self.children[peer as usize];
+        let limit = (BACKOFF.0 * (1 << child.failures.min(6))).min(BACKOFF.1);
+        child.failures = child.failures.saturating_add(1);
+        child.full = 0;
+        if child.known.iter().all(|known| *known == NOBODY) {
+            child.informed = false;
+            self.recall_ticket(peer);
+        }
+        let wait = self.jitter(limit / 4, limit);
+        self.enter(peer, Stage::Resting, wait);
+    }
+
+    fn look_for_standby(&mut self, peer: Peer) {
+        let child = &self.children[peer as usize];
+        if !child.is_home() || child.standby != NOBODY || self.supers[peer as usize].is_some() {
+            return;
+        }
+        let now = self.calendar.now();
+        match self.nearest(peer, child.home, true) {
+            Some(second) => {
+                let wait = self.open(peer, second);
+                let child = &mut self.children[peer as usize];
+                (child.standby, child.kept, child.standby_at) = (second, false, now + wait);
+                if self.speaks(peer, second) {
+                    self.say(peer, second, ToHome::Standby);
+                }
+            }
+            None => {
+                let wait = self.jitter(LOOK_AGAIN / 2, LOOK_AGAIN);
+                self.children[peer as usize].standby_at = now + wait;
+            }
+        }
+    }
+
+    fn standby_failed(&mut self, peer: Peer) {
+        let wait = self.jitter(AFTER_FAILURE / 4, AFTER_FAILURE);
+        let now = self.calendar.now();
+        let child = &mut self.children[peer as usize];
+        (child.standby, child.kept, child.standby_at) = (NOBODY, false, now + wait);
+    }
+
+    /// A link is open.
+    pub(super) fn child_link_up(&mut self, peer: Peer, other: Peer) {
+        let now = self.calendar.now();
+        let child = &mut self.children[peer as usize];
+        let busy = child.busy == other;
+        match child.stage {
+            Stage::Listing if busy => {
+                child.until = now + nanos(ANSWER_WAIT);
+                self.say(peer, other, ToHome::ListSupernodes);
+            }
+            Stage::Attaching if busy => {
+                child.until = now + nanos(ANSWER_WAIT);
+                self.send_attach(peer, other);
+            }
+            _ if child.standby == other && !child.kept => {
+                child.standby_at = now + nanos(ANSWER_WAIT);
+                self.say(peer, other, ToHome::Standby);
+            }
+            _ => {}
+        }
+        self.prune(peer);
+        self.plan_child(peer);
+    }
+
+    /// A link is gone, or could not be opened.
+    pub(super) fn child_link_gone(&mut self, peer: Peer, other: Peer) {
+        let child = &mut self.children[peer as usize];
+        if !child.runs() {
+            return;
+        }
+        child.forget(other);
+        if child.standby == other {
+            self.standby_failed(peer);
+        }
+        let child = &self.children[peer as usize];
+        match child.stage {
+            Stage::Attaching if child.busy == other => self.attempt_failed(peer),
+            Stage::Listing if child.busy == other => self.survey(peer),
+            _ => {}
+        }
+        if self.children[peer as usize].home == other {
+            self.lose_home(peer);
+        }
+        self.prune(peer);
+        self.plan_child(peer);
+    }
+
+    /// A supernode speaks.
+    pub(super) fn child_hears(&mut self, peer: Peer, from: Peer, message: ToChild) {
+        match message {
+            ToChild::Attached { journal, .. } => self.on_attached(peer, from, journal.revision),
+            ToChild::Redirect(records) => self.on_redirect(peer, from, &records),
+            ToChild::StandbyKept => {
+                let child = &mut self.children[peer as usize];
+                if child.standby == from && !child.kept {
+                    (child.kept, child.standby_at) = (true, 0);
+                }
+            }
+            ToChild::Refused(_) => self.on_refused(peer, from),
+            ToChild::Published(mark) => self.on_published(peer, from, mark.revision),
+            ToChild::Supernodes(records) => self.on_listed(peer, from, &records),
+            answer => self.on_answer(peer, from, answer),
+        }
+        self.prune(peer);
+        self.plan_child(peer);
+    }
+
+    fn on_attached(&mut self, peer: Peer, from: Peer, held: u64) {
+        let now = self.calendar.now();
+        let child = &mut self.children[peer as usize];
+        if child.stage != Stage::Attaching || child.busy != from {
+            return;
+        }
+        let old = std::mem::replace(&mut child.home, from);
+        child.home_since = now;
+        child.whole_since = 0;
+        child.registered = u32::try_from(held).unwrap_or(0).min(child.files);
+        (child.failures, child.list_at) =
+            (0, if child.list_at == 0 { now + nanos(LIST_EVERY) } else { child.list_at });
+        if child.standby == from {
+            (child.standby, child.kept, child.standby_at) = (NOBODY, false, 0);
+        }
+        child.refresh_at = now + nanos(REFRESH);
+        let waited = now - child.homeless_since;
+        let was_homeless = child.homeless_since != 0;
+        child.homeless_since = 0;
+        if was_homeless {
+            self.waits.note(now, waited);
+        }
+        if old != NOBODY && old != from {
+            let presence = self.presence(peer, from, true);
+            self.say(peer, old, ToHome::Detach(presence));
+            self.refresh(peer);
+        }
+        self.settle_or_rest(peer);
+        self.publish(peer);
+    }
+
+    fn on_redirect(&mut self, peer: Peer, from: Peer, records: &[Signed<SupernodeRecord>]) {
+        let child = &mut self.children[peer as usize];
+        if from == peer {
+            return;
+        }
+        child.is_full(from);
+        self.learn(peer, records, KNOWN / 2);
+        let child = &mut self.children[peer as usize];
+        child.is_full(from);
+        if child.standby == from && child.home != from {
+            self.standby_failed(peer);
+        }
+        let child = &mut self.children[peer as usize];
+        if child.stage == Stage::Attaching && child.busy == from {
+            child.tries += 1;
+            if child.is_home() || child.tries >= MAX_TRIES {
+                return self.settle_or_rest(peer);
+            }
+            // The alternatives are measured first.
+            return self.survey(peer);
+        }
+        if child.home == from {
+            let standby = (child.kept && child.standby != NOBODY).then_some(child.standby);
+            if let Some(next) = standby.or_else(|| self.nearest(peer, from, true)) {
+                self.attach(peer, next);
+            }
+        }
+    }
+
+    fn on_refused(&mut self, peer: Peer, from: Peer) {
+        let child = &mut self.children[peer as usize];
+        child.forget(from);
+        if child.standby == from {
+            self.standby_failed(peer);
+        }
+        let child = &self.children[peer as usize];
+        if child.stage == Stage::Attaching && child.busy == from {
+            self.attempt_failed(peer);
+        } else if child.home == from {
+            self.lose_home(peer);
+        }
+    }
+
+    fn on_listed(&mut self, peer: Peer, from: Peer, records: &[Signed<SupernodeRecord>]) {
+        self.learn(peer, records, KNOWN);
+        let child = &mut self.children[peer as usize];
+        child.informed = true;
+        match child.stage {
+            Stage::Listing if child.busy == from => self.survey(peer),
+            Stage::Settled if child.home == from && self.supers[peer as usize].is_none() => self.survey(peer),
+            _ => {}
+        }
+    }
+
+    fn on_published(&mut self, peer: Peer, from: Peer, revision: u64) {
+        let child = &mut self.children[peer as usize];
+        if child.home != from {
+            return;
+        }
+        let held = u32::try_from(revision).unwrap_or(u32::MAX).min(child.files);
+        let moved = std::mem::replace(&mut child.registered, held) != held;
+        if moved || held == child.files {
+            self.publish(peer);
+        }
+    }
+
+    /// Tells the home the rest of the journal.
+    fn publish(&mut self, peer: Peer) {
+        let now = self.calendar.now();
+        let child = &mut self.children[peer as usize];
+        if child.registered >= child.files {
+            if child.whole_since == 0 {
+                child.whole_since = now;
+            }
+            return;
+        }
+        let (home, registered) = (child.home, child.registered);
+        let after = nearmesh_common::wire::file::JournalMark {
+            revision: u64::from(registered),
+            ..self.journal(peer)
+        };
+        let (upto, changes) = self.changes(peer, registered);
+        self.say(peer, home, ToHome::Publish { after, upto, changes });
+    }
+
+    /// Takes at most `most` of the records, at random.
+    fn learn(&mut self, peer: Peer, records: &[Signed<SupernodeRecord>], most: usize) {
+        let mut order: Vec<usize> = (0..records.len()).collect();
+        for at in 0..most.min(records.len()) {
+            let other = self.rng.random_range(at..order.len());
+            order.swap(at, other);
+            let Ok(record) = codec::decode::<SupernodeRecord>(&records[order[at]].payload) else { continue };
+            let known = names::peer(&record.node);
+            if known == peer || !record.serving || known as usize >= self.children.len() {
+                continue;
+            }
+            let instead = self.farthest(peer);
+            self.children[peer as usize].learn(known, !record.has_room(), instead);
+        }
+    }
+
+    /// Which of the known to give up for another: one that is neither home nor standby, and far.
+    fn farthest(&self, peer: Peer) -> usize {
+        let child = &self.children[peer as usize];
+        let others = child.known.iter().enumerate();
+        let others = others
+            .filter(|(_, known)| **known != child.home && **known != child.standby && **known != NOBODY);
+        others.max_by_key(|(_, known)| self.rtt(peer, **known)).map_or(0, |(at, _)| at)
+    }
+
+    /// The nearest known supernode that answers, among those with room if there are any (or if only they will do).
+    fn nearest(&self, peer: Peer, except: Peer, full_too: bool) -> Option<Peer> {
+        let child = &self.children[peer as usize];
+        let live = child
+            .candidates()
+            .filter(|(known, full)| *known != except && (full_too || !full) && self.answers(peer, *known));
+        live.min_by_key(|(known, full)| (*full, self.rtt(peer, *known), *known)).map(|(known, _)| known)
+    }
+
+    fn count_probes(&mut self, peer: Peer) -> u64 {
+        let asked = self.children[peer as usize].candidates().count() as u64;
+        self.traffic.note_probes(asked * ROUNDS);
+        asked
+    }
+
+    /// Wants a link; for how long its answer is waited for.
+    fn open(&mut self, peer: Peer, to: Peer) -> u64 {
+        if self.speaks(peer, to) {
+            return nanos(ANSWER_WAIT);
+        }
+        self.dial(peer, Role::Client, to);
+        nanos(DIAL_WAIT)
+    }
+
+    fn enter(&mut self, peer: Peer, stage: Stage, wait: u64) {
+        let now = self.calendar.now();
+        let child = &mut self.children[peer as usize];
+        child.stage = stage;
+        child.until = now + wait.max(1);
+    }
+
+    /// Closes the links that nothing needs.
+    fn prune(&mut self, peer: Peer) {
+        let child = &self.children[peer as usize];
+        let busy = matches!(child.stage, Stage::Listing | Stage::Attaching).then_some(child.busy);
+        let needed = [Some(child.home), Some(child.standby), busy];
+        if self.supers[peer as usize].is_some() {
+            return;
+        }
+        for (other, side) in self.sides[peer as usize].all() {
+            if side.serves(Role::Client) && !needed.contains(&Some(other)) {
+                self.close(peer, Role::Client, other);
+            }
+        }
+    }
+
+    pub(super) fn plan_child(&mut self, peer: Peer) {
+        let now = self.calendar.now();
+        let child = &mut self.children[peer as usize];
+        let Some(at) = child.due().filter(|_| child.runs()) else { return };
+        let at = at.max(now + 1);
+        if child.planned == 0 || at < child.planned || child.planned <= now {
+            child.planned = at;
+            self.calendar.at(at, super::Event::WakeChild(peer));
+        }
+    }
+
+    fn jitter(&mut self, least: Duration, most: Duration) -> u64 {
+        self.rng.random_range(nanos(least)..=nanos(most))
+    }
+}

@@ -1,0 +1,14 @@
+//! Scenarios: a net, what befalls it, what is measured, and what must hold.
+//!
+//! A scenario is a TOML file ([`Scenario`]); [`Run`] plays it on the [large simulator](crate::scale) and gives an [`Outcome`], of which each
+//! figure has a path; an [`Expectation`] bounds the figure at its path.
+
+mod expect;
+mod format;
+mod outcome;
+mod run;
+
+pub use expect::{Checked, Expectation};
+pub use format::{Act, Event, Growth, Mix, NetForm, Scenario, ScenarioError, Workload};
+pub use outcome::{Machine, Outcome, Sample, VolumeRate};
+pub use run::{Progress, Run, play};
