@@ -18,10 +18,12 @@
 
 pub mod chord;
 pub mod compare;
+pub mod comparison;
 pub mod gnutella;
 mod graph;
 pub mod kazaa;
 pub mod napster;
+pub mod nearmesh;
 mod net;
 mod routing_table;
 pub mod ultrapeers;

@@ -246,3 +246,13 @@ fn all_systems_compared() {
     compare::report(scenario, 1, &standings).write(&folder).unwrap();
     println!("{}", folder.join("report.html").display());
 }
+
+#[test]
+fn the_comparison_that_is_shipped_can_be_read_and_names_a_scenario_that_can() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("simulation");
+    let path = folder.join("compare.toml");
+    let comparison = comparison::Comparison::read(&path).unwrap().expect("it has a table [compare]");
+    assert_eq!(comparison.compare, compare::Scenario::default());
+    assert!(comparison.nearmesh(&path).unwrap().is_some());
+    assert!(comparison::Comparison::read(&folder.join("rest.toml")).unwrap().is_none());
+}
