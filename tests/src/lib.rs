@@ -3,6 +3,7 @@
 
 #[cfg(target_os = "linux")]
 pub mod lab;
+pub mod models;
 pub mod pathsim;
 pub mod process;
 pub mod relay_client;

@@ -30,7 +30,7 @@ use std::{
 
 pub use plot::{Axis, Look, Plot, Series};
 use serde::{Deserialize, Serialize};
-pub use table::{Column, Table};
+pub use table::{Column, Table, figure};
 
 /// A parameter of a run, or something found out about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,15 +84,15 @@ impl Expectation {
     /// Something of which there may be no more than `bound`.
     pub fn at_most(what: impl Into<String>, bound: f64, measured: f64) -> Self {
         let held = measured <= bound;
-        let bound = format!("at most {}", table::figure(bound));
-        Self { what: what.into(), bound, measured: table::figure(measured), held }
+        let bound = format!("at most {}", figure(bound));
+        Self { what: what.into(), bound, measured: figure(measured), held }
     }
 
     /// Something of which there must be no less than `bound`.
     pub fn at_least(what: impl Into<String>, bound: f64, measured: f64) -> Self {
         let held = measured >= bound;
-        let bound = format!("at least {}", table::figure(bound));
-        Self { what: what.into(), bound, measured: table::figure(measured), held }
+        let bound = format!("at least {}", figure(bound));
+        Self { what: what.into(), bound, measured: figure(measured), held }
     }
 }
 

@@ -20,6 +20,7 @@ mod traffic;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use crate::workload::{Node, Shape, Workload, parameters};
 pub use asking::{Asking, Kind, Outcome, OutcomeFigures, STALE};
 use calendar::{Calendar, Moment};
 use child::Child;
@@ -34,7 +35,6 @@ use nearmesh_supernode::proto as supernode;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 pub use state::{State, Trouble};
-use crate::workload::{Node, Shape, Workload, parameters};
 pub use traffic::{ACK, KEEP_ALIVE, PACKET, PROBE, Traffic, Volume};
 
 /// What is simulated.

@@ -43,6 +43,9 @@ pub struct Axis {
     pub label: String,
     /// Whether equal distances are equal factors. Then numbers that are not above zero are left out.
     pub log: bool,
+    /// What 0, 1, 2 and so on are called, where the axis does not measure.
+    #[serde(default)]
+    pub names: Vec<String>,
 }
 
 /// How a series is drawn.
@@ -88,12 +91,30 @@ pub struct Plot {
 impl Axis {
     /// An axis with equal steps, from zero on if all numbers are positive.
     pub fn linear(label: impl Into<String>) -> Self {
-        Self { label: label.into(), log: false }
+        Self { label: label.into(), ..Self::default() }
     }
 
     /// A logarithmic axis.
     pub fn log(label: impl Into<String>) -> Self {
-        Self { label: label.into(), log: true }
+        Self { label: label.into(), log: true, ..Self::default() }
+    }
+
+    /// An axis along which things stand that have names, at 0, 1, 2 and so on.
+    pub fn named(names: &[&str]) -> Self {
+        Self { names: names.iter().map(|name| (*name).to_owned()).collect(), ..Self::default() }
+    }
+
+    fn labels(&self) -> usize {
+        if self.names.is_empty() { LABELS } else { self.names.len() }
+    }
+
+    fn tick(&self, number: f64) -> String {
+        if self.names.is_empty() {
+            return short(number);
+        }
+        let whole = number == number.round() && number >= 0.0;
+        let name = whole.then(|| self.names.get(number as usize)).flatten();
+        name.cloned().unwrap_or_default()
     }
 
     fn holds(&self, number: f64) -> bool {
@@ -228,13 +249,14 @@ impl Plot {
         let mut chart = ChartBuilder::on(area)
             .margin_top(12)
             .margin_right(14)
+            .margin_left(6)
             .x_label_area_size(46)
             .y_label_area_size(66)
             .build_cartesian_2d(x, y)?;
         chart
             .configure_mesh()
-            .x_labels(LABELS)
-            .y_labels(LABELS)
+            .x_labels(self.x.labels())
+            .y_labels(self.y.labels())
             .max_light_lines(1)
             .axis_style(INK.stroke_width(1))
             .bold_line_style(GRID.stroke_width(1))
@@ -243,8 +265,8 @@ impl Plot {
             .axis_desc_style(("sans-serif", 14).into_font().color(&INK))
             .x_desc(&self.x.label)
             .y_desc(&self.y.label)
-            .x_label_formatter(&|number| short(*number))
-            .y_label_formatter(&|number| short(*number))
+            .x_label_formatter(&|number| self.x.tick(*number))
+            .y_label_formatter(&|number| self.y.tick(*number))
             .draw()?;
         for (number, series) in self.series.iter().enumerate() {
             let points = self.visible(series);

@@ -1,4 +1,4 @@
-use super::{table::figure, *};
+use super::*;
 
 fn sample() -> Report {
     let mut report = Report::new("a net grows", "From 16 to 8,192 <supernodes>.");

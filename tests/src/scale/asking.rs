@@ -19,7 +19,6 @@ use rand::RngExt;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
-use crate::workload::FileId;
 use super::{
     Net,
     calendar::{Moment, nanos},
@@ -27,6 +26,7 @@ use super::{
     figures::{Histogram, Summary},
     names::{self, NOBODY, Peer},
 };
+use crate::workload::FileId;
 
 /// A node that moved, or whose home just learnt of its files, may for so long be shown where it was.
 pub const STALE: Duration = Duration::from_secs(2);
@@ -332,7 +332,12 @@ impl Net {
         }
     }
 
-    fn ask_for_rare(&mut self, asker: Peer, kind: Kind, subject: impl Fn(&mut Self, FileId) -> Subject) -> bool {
+    fn ask_for_rare(
+        &mut self,
+        asker: Peer,
+        kind: Kind,
+        subject: impl Fn(&mut Self, FileId) -> Subject,
+    ) -> bool {
         /// Files that are drawn until one's owner is at home.
         const DRAWS: usize = 50;
         for _ in 0..DRAWS {
@@ -347,7 +352,13 @@ impl Net {
         false
     }
 
-    fn search(&mut self, asker: Peer, kind: Kind, target: (Peer, Option<ContentHash>), subject: Subject) -> bool {
+    fn search(
+        &mut self,
+        asker: Peer,
+        kind: Kind,
+        target: (Peer, Option<ContentHash>),
+        subject: Subject,
+    ) -> bool {
         let query = Query { subject, filter: Filter::default(), limit: self.limit };
         self.begin_question(kind, asker, target, |id| ToHome::Search { id, query });
         true

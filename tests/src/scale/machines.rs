@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use crate::workload::{FileId, Node};
 use nearmesh_common::{
     UnixMillis,
     nat::Reach,
     presence::{LIFETIME, Presence, REFRESH},
     signed::{Keyring, Signed},
-    wire::{LinkMessage, NodeAddress, file::{Change, FileEntry, FileNumber, JournalMark, Kind, MAX_BATCH}, home::ToHome},
+    wire::{
+        LinkMessage, NodeAddress,
+        file::{Change, FileEntry, FileNumber, JournalMark, Kind, MAX_BATCH},
+        home::ToHome,
+    },
 };
-use crate::workload::{FileId, Node};
 use nearmesh_supernode::proto::{self as supernode, Supernode};
 use rand::RngExt;
 

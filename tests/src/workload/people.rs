@@ -26,6 +26,11 @@ impl Workload {
         self.names.words(file.0).into_iter().map(|word| word.spelled()).collect()
     }
 
+    /// The words of a name as numbers, without repetitions: each number is one word.
+    pub fn word_numbers(&self, file: FileId) -> Vec<u32> {
+        self.names.words(file.0).into_iter().map(|word| word.0).collect()
+    }
+
     /// What names the content of a file.
     pub fn hash(&self, file: FileId) -> ContentHash {
         let mut hasher = blake3::Hasher::new();

@@ -26,6 +26,8 @@ pub struct Question {
     pub asked: Asked,
     /// Its words, all of which a name must have; none for a hash or a user.
     pub words: Vec<String>,
+    /// The same words as numbers, as [`Workload::word_numbers`] has them: for those who ask often and never read.
+    pub numbers: Vec<u32>,
 }
 
 impl Asked {
@@ -38,6 +40,17 @@ impl Asked {
     }
 }
 
+impl Question {
+    fn without_words(asked: Asked) -> Self {
+        Self { asked, words: Vec::new(), numbers: Vec::new() }
+    }
+
+    fn of_words(asked: Asked, words: Vec<Word>) -> Self {
+        let numbers = words.iter().map(|word| word.0).collect();
+        Self { asked, words: words.into_iter().map(Word::spelled).collect(), numbers }
+    }
+}
+
 impl Workload {
     /// What somebody asks next.
     pub fn next_query(&self, rng: &mut impl Rng) -> Question {
@@ -46,7 +59,7 @@ impl Workload {
         }
         if rng.random_bool(parameters::BY_HASH) {
             let file = self.wanted(rng);
-            return Question { asked: Asked::Hash(file), words: Vec::new() };
+            return Question::without_words(Asked::Hash(file));
         }
         if rng.random_bool(parameters::MATCH_NOTHING) {
             return self.vain_question(rng);
@@ -58,7 +71,7 @@ impl Workload {
     /// Asks for a user, any one.
     pub fn user_question(&self, rng: &mut impl Rng) -> Question {
         let node = Node(rng.random_range(0..self.nodes()));
-        Question { asked: Asked::User(node), words: Vec::new() }
+        Question::without_words(Asked::User(node))
     }
 
     /// Asks for a file by some of its words, the title among them.
@@ -72,7 +85,7 @@ impl Workload {
             words.swap_remove(rng.random_range(0..words.len()));
         }
         words.push(self.names.title(file.0));
-        Question { asked, words: spelled(words) }
+        Question::of_words(asked, words)
     }
 
     /// Asks for words that match nothing: one of them is in no name, or each is, but no name has them all.
@@ -87,7 +100,7 @@ impl Workload {
         }
         let common = self.names.common(one.0).into_iter().filter(|word| word.0 >= parameters::NOISE_WORDS);
         words.extend(common.take(kept.saturating_sub(words.len())));
-        Question { asked: Asked::Nothing, words: spelled(words) }
+        Question::of_words(Asked::Nothing, words)
     }
 
     /// A file of which there is one copy.
@@ -116,8 +129,4 @@ impl Workload {
         // Beyond the last rank everything is equally unknown.
         if rank < self.files() { FileId(rank) } else { FileId(rng.random_range(0..self.files())) }
     }
-}
-
-fn spelled(words: Vec<Word>) -> Vec<String> {
-    words.into_iter().map(Word::spelled).collect()
 }

@@ -1,12 +1,16 @@
 //! `simulate SCENARIO.toml`: plays a scenario on the large simulator, prints its figures, and fails if a bound is broken.
 
+mod compare;
 mod progress;
 mod table;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use tests::scenario::{Scenario, play};
+use tests::{
+    models::comparison::Comparison,
+    scenario::{Scenario, ScenarioError, play},
+};
 
 /// Plays a scenario on the large simulator.
 #[derive(Parser, Debug)]
@@ -32,13 +36,21 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let mut scenario = match Scenario::read(&args.scenario) {
-        Ok(scenario) => scenario,
-        Err(error) => {
-            eprintln!("simulate: failed to {error}");
-            return ExitCode::from(2);
-        }
-    };
+    simulate(&args).unwrap_or_else(|error| {
+        eprintln!("simulate: failed to {error}");
+        ExitCode::from(2)
+    })
+}
+
+fn simulate(args: &Args) -> Result<ExitCode, ScenarioError> {
+    if let Some(mut comparison) = Comparison::read(&args.scenario)? {
+        let size = &mut comparison.compare;
+        size.supernodes = args.supernodes.unwrap_or(size.supernodes);
+        size.nodes = args.nodes.unwrap_or(size.nodes);
+        size.files_per_sharer = args.files.unwrap_or(size.files_per_sharer);
+        return compare::run(&comparison, &args.scenario, args.seed, args.json, &mut progress::Bar::new());
+    }
+    let mut scenario = Scenario::read(&args.scenario)?;
     scenario.net.supernodes = args.supernodes.unwrap_or(scenario.net.supernodes);
     scenario.net.nodes = args.nodes.unwrap_or(scenario.net.nodes);
     scenario.net.files = args.files.unwrap_or(scenario.net.files);
@@ -48,5 +60,5 @@ fn main() -> ExitCode {
     } else {
         table::print(&outcome);
     }
-    if outcome.holds() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    Ok(if outcome.holds() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

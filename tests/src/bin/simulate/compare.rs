@@ -1,0 +1,43 @@
+//! A scenario that compares systems.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use tests::{
+    models::{compare, comparison::Comparison, nearmesh},
+    scenario::{Progress, ScenarioError},
+};
+
+/// Runs all models, and Nearmesh; prints the table, or the whole report as JSON, and writes its page.
+///
+/// # Errors
+/// If the scenario for Nearmesh's row cannot be read.
+pub fn run(
+    comparison: &Comparison,
+    path: &Path,
+    seed: u64,
+    json: bool,
+    progress: &mut dyn Progress,
+) -> Result<ExitCode, ScenarioError> {
+    let own = comparison.nearmesh(path)?;
+    let mut standings = compare::standings(comparison.compare, seed, |standing| {
+        eprintln!("measured: {}", standing.system);
+    });
+    if let Some(own) = own {
+        standings.push(nearmesh::standing(&own, comparison.compare, seed, progress));
+    }
+    let report = compare::report(comparison.compare, seed, &standings);
+    if json {
+        println!("{}", report.to_json());
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{}", compare::table(&standings).to_markdown());
+    let folder = PathBuf::from("target/simulate").join(&comparison.name);
+    match report.write(&folder) {
+        Ok(_) => println!("{}", folder.join("report.html").display()),
+        Err(error) => eprintln!("simulate: failed to write {}: {error}", folder.display()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
