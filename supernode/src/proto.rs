@@ -27,6 +27,7 @@ mod links;
 mod lookup;
 mod machine;
 mod membership;
+mod neighbourhood;
 mod placement;
 mod publishing;
 mod registration;
@@ -42,6 +43,7 @@ mod waves;
 mod world;
 
 pub use machine::{Config, DEFAULT_CAPACITY, Supernode};
+pub use neighbourhood::neighbourhood;
 pub use world::Counters;
 
 use std::{net::SocketAddr, time::Duration};

@@ -202,6 +202,9 @@ impl Client {
             ToChild::Relays(named) => {
                 self.relays.on_relays(named, self.keyring.node(), now);
             }
+            ToChild::Neighbourhood(around) => {
+                self.outputs.push_back(Output::Event(Event::Neighbourhood(around)));
+            }
             ToChild::Signal { home, signal } if signal.to == self.keyring.node() => {
                 self.outputs.push_back(Output::Event(Event::Signal { home, signal }));
             }

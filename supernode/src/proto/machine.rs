@@ -14,7 +14,7 @@ use nearmesh_common::{
     signed::{Keyring, Verified},
     supernode_record::SupernodeRecord,
     wire::{
-        home::ToChild,
+        home::{Neighbourhood, ToChild},
         mesh::Mesh,
         query::{Hit, Query},
     },
@@ -28,6 +28,7 @@ use super::{
     directory::Directory,
     lookup::Lookups,
     membership::{Event, Membership},
+    neighbourhood::{Telling, neighbourhood},
     publishing::Publishing,
     registration::Registrations,
     search::Searches,
@@ -60,6 +61,7 @@ pub struct Supernode {
     directory: Directory,
     publishing: Publishing,
     lookups: Lookups,
+    telling: Telling,
     crl: Option<Box<[u8]>>,
     /// When children that are still here after stepping down are told again.
     remind_at: Option<Instant>,
@@ -91,6 +93,7 @@ impl Supernode {
             directory: Directory::default(),
             publishing: Publishing::default(),
             lookups: Lookups::default(),
+            telling: Telling::new(now.instant),
             crl: None,
             remind_at: None,
             world,
@@ -142,6 +145,7 @@ impl Supernode {
             self.directory.poll_timeout(now),
             self.lookups.poll_timeout(),
             self.remind_at,
+            Some(self.telling.poll_timeout()),
         ];
         timeouts.into_iter().flatten().min()
     }
@@ -154,6 +158,31 @@ impl Supernode {
     /// The supernodes of the near-mesh that are alive, this one first.
     pub fn members(&self) -> impl Iterator<Item = &Verified<SupernodeRecord>> {
         self.membership.records()
+    }
+
+    /// How full this supernode and those that it knows are.
+    pub fn neighbourhood(&self) -> Neighbourhood {
+        let record = &self.membership.own_record().content;
+        let capacity = if record.serving { record.capacity } else { 0 };
+        let children = u32::try_from(self.children.len()).unwrap_or(u32::MAX);
+        let candidates = u32::try_from(self.candidates().count()).unwrap_or(u32::MAX);
+        let others = self.membership.records().skip(1).map(|record| &record.content);
+        neighbourhood((children, capacity), candidates, others.filter(|other| other.serving))
+    }
+
+    /// The children that strangers can reach.
+    fn candidates(&self) -> impl Iterator<Item = NodeId> {
+        let own = self.world.own();
+        let reachable = self.children.presences().filter(|presence| presence.reach.is_reachable());
+        reachable.map(|presence| presence.node).filter(move |node| *node != own)
+    }
+
+    /// Tells one of them, who cannot know it yet.
+    fn tell_neighbourhood(&mut self, child: NodeId) {
+        if self.candidates().any(|candidate| candidate == child) {
+            let around = self.neighbourhood();
+            self.world.tell_child(child, ToChild::Neighbourhood(around));
+        }
     }
 
     /// What happened that should not.
@@ -298,6 +327,11 @@ impl Supernode {
         self.searches.handle_timeout(&mut self.world);
         self.directory.handle_timeout(&mut self.world);
         self.lookups.handle_timeout(&mut self.world);
+        if self.telling.is_due(self.world.now.instant) {
+            let candidates: Vec<_> = self.candidates().collect();
+            let around = self.neighbourhood();
+            self.telling.handle_look(around, &candidates, &mut self.world);
+        }
     }
 }
 

@@ -106,6 +106,7 @@ impl OverlayTask {
                 }
                 self.publish();
             }
+            Event::Neighbourhood(_) => {}
             Event::Relays(relays) => {
                 self.node.relays.send_replace(relays);
             }

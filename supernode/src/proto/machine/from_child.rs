@@ -131,6 +131,7 @@ impl Supernode {
         }
         self.publish(presence);
         self.summaries.handle_changed(&self.world);
+        self.tell_neighbourhood(from);
     }
 
     fn publish(&mut self, presence: Verified<Presence>) {
@@ -161,6 +162,7 @@ impl Supernode {
         }
         if let Some(presence) = self.children.on_refresh(from, presence, &mut self.world) {
             self.publish(presence);
+            self.tell_neighbourhood(from);
         }
     }
 
