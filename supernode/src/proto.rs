@@ -4,7 +4,8 @@
 //! to call `handle(Input::Timeout, now)` next.
 //!
 //! [`Supernode`] owns one sub-protocol per file and routes between them; they never call each other. To its children it is
-//! a home: `children` admits them, `registration` keeps their files. To other supernodes it is a member of the near-mesh:
+//! a home: `door` says who may come in, `children` admits them, `registration` keeps their files, `shedding` hands on those that are too many,
+//! `neighbourhood` tells them how full everybody is. To other supernodes it is a member of the near-mesh:
 //! `membership` knows who serves and keeps a link to each, `summaries` tells them what is worth asking here, `answers`
 //! answers. A child's search (`search`, planned by `waves`) goes to the members whose summary has its words. Where users are
 //! is kept by three members for each name (`placement`): `publishing` tells them of our children, `directory` holds what
@@ -17,12 +18,14 @@
 //! - A peer's input costs at most what its budget (`budget`) and the named bound of each table allow.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod alternatives;
 mod answers;
 mod batches;
 mod budget;
 mod children;
 mod dial_back;
 mod directory;
+mod door;
 mod links;
 mod lookup;
 mod machine;
@@ -33,6 +36,7 @@ mod publishing;
 mod registration;
 mod relays;
 mod search;
+mod shedding;
 mod signals;
 mod summaries;
 #[cfg(test)]

@@ -33,7 +33,7 @@ use super::{Candidate, Client, Config, Event, Input, Output};
 
 /// An `Instant` can only be had from the clock; which one it is does not matter.
 #[allow(clippy::disallowed_methods)]
-fn the_beginning() -> Now {
+pub(super) fn the_beginning() -> Now {
     Now { instant: Instant::now(), wall: WALL }
 }
 

@@ -33,8 +33,6 @@ use super::{CloseReason, budget::Charge, world::World};
 pub(super) const MAX_MEMBERS: usize = 1024;
 /// Dials under way at once (guess: a handshake costs some 10 kB).
 const MAX_DIALS: usize = 64;
-/// Alternatives in a redirect (guess: more than a node probes).
-const MAX_ALTERNATIVES: usize = 20;
 
 /// What happened to the membership.
 #[derive(Debug, PartialEq, Eq)]
@@ -91,25 +89,6 @@ impl Membership {
     /// The members' records as they travel, our own first.
     pub(super) fn list(&self) -> Vec<Signed<SupernodeRecord>> {
         self.records().take(MAX_SUPERNODE_LIST).map(|record| record.signed.clone()).collect()
-    }
-
-    /// Other members with room for `child`, the least loaded first; equals in an order that differs from child to child.
-    pub(super) fn alternatives(&self, child: &NodeId) -> Vec<Signed<SupernodeRecord>> {
-        let roomy = self.records().skip(1).filter(|record| record.content.has_room());
-        let percent = |record: &SupernodeRecord| {
-            u64::from(record.children).saturating_mul(100) / u64::from(record.capacity.max(1))
-        };
-        let tie = |record: &SupernodeRecord| *blake3::keyed_hash(&child.0, &record.node.0).as_bytes();
-        let mut sorted: Vec<_> =
-            roomy.map(|record| ((percent(&record.content), tie(&record.content)), record)).collect();
-        sorted.sort_unstable_by_key(|(rank, _)| *rank);
-        sorted.into_iter().take(MAX_ALTERNATIVES).map(|(_, record)| record.signed.clone()).collect()
-    }
-
-    /// As [`Self::alternatives`]; where nobody has room all other members, which take a few more then.
-    pub(super) fn alternatives_or_all(&self, child: &NodeId) -> Vec<Signed<SupernodeRecord>> {
-        let alternatives = self.alternatives(child);
-        if alternatives.is_empty() { self.list().into_iter().skip(1).collect() } else { alternatives }
     }
 
     /// Supernodes learnt elsewhere.

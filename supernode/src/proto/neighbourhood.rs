@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use nearmesh_common::{
     NodeId,
-    supernode_record::SupernodeRecord,
     wire::home::{Neighbourhood, ToChild},
 };
 
@@ -57,17 +56,16 @@ impl Telling {
     }
 }
 
-/// What these supernodes say of themselves, put together. `own` is the children and the capacity of the one who asks; its record is not
-/// among `others`.
-pub fn neighbourhood<'a>(
+/// What supernodes say of themselves, put together: children and capacity, our `own` and those of all `others`. `candidates` of our own
+/// children might serve.
+pub fn neighbourhood(
     own: (u32, u32),
     candidates: u32,
-    others: impl Iterator<Item = &'a SupernodeRecord>,
+    others: impl Iterator<Item = (u32, u32)>,
 ) -> Neighbourhood {
     let (children, capacity) = own;
-    let mut all: Vec<(u64, u64)> =
-        others.map(|other| (other.children.into(), other.capacity.into())).collect();
-    all.push((children.into(), capacity.into()));
+    let wide = |(children, capacity): (u32, u32)| (u64::from(children), u64::from(capacity));
+    let mut all: Vec<_> = others.chain([own]).map(wide).collect();
     all.retain(|(_, capacity)| *capacity > 0);
     let middle = all.len() / 2;
     let usual = match all.is_empty() {

@@ -19,11 +19,12 @@ const STUCK: f64 = 1.25;
 /// Where uptime and the length of rounds have come down to their least: everybody is full.
 const RUSH: f64 = 1.0;
 
-/// How long a node must have been up, in a calm and in a rush (gtk-gnutella asks an hour; guess: ten minutes outlive most short
-/// sessions, and in a rush everybody is new).
-const UPTIME: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(4));
-/// How long a round is on average (guess: three times as long as news of a new supernode takes, 2 s, in a rush).
-const ROUND: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(6));
+/// How long a node must have been up, in a calm, in a rush, and when it is twice as pressing (gtk-gnutella asks an hour; guess: ten minutes
+/// outlive most short sessions, and in a rush everybody is new).
+const UPTIME: [Duration; 3] = [Duration::from_secs(600), Duration::from_secs(4), Duration::from_secs(2)];
+/// How long a round is on average (guess: three times as long as news of a new supernode takes, 2 s, in a rush; beyond that the few that
+/// are too many are soon filled).
+const ROUND: [Duration; 3] = [Duration::from_secs(60), Duration::from_secs(6), Duration::from_secs(2)];
 
 /// More supernodes are wanted.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,7 +33,7 @@ pub(super) struct Need {
     wanted: f64,
     /// How many candidates there are.
     candidates: u32,
-    /// From 0 (calm) to 1 (rush).
+    /// From 0 (calm) by 1 (rush) to 2.
     urgency: f64,
 }
 
@@ -77,7 +78,7 @@ pub(super) fn need(around: &Neighbourhood, stuck: bool) -> Option<Need> {
         wanted = alone;
         urgency = urgency.max(0.5);
     }
-    let need = Need { wanted, candidates: around.candidates, urgency: urgency.clamp(0.0, 1.0) };
+    let need = Need { wanted, candidates: around.candidates, urgency: urgency.clamp(0.0, 2.0) };
     (wanted > 0.0).then_some(need)
 }
 
@@ -110,7 +111,10 @@ fn ideal(around: &Neighbourhood) -> f64 {
     f64::from(around.all_children) / (TARGET * usual)
 }
 
-/// Geometrically between the two.
-fn between((calm, rush): (Duration, Duration), urgency: f64) -> Duration {
-    calm.mul_f64((rush.as_secs_f64() / calm.as_secs_f64()).powf(urgency.clamp(0.0, 1.0)))
+/// Geometrically between the values for 0, 1 and 2.
+fn between([calm, rush, most]: [Duration; 3], urgency: f64) -> Duration {
+    let step = |from: Duration, to: Duration, part: f64| {
+        from.mul_f64((to.as_secs_f64() / from.as_secs_f64()).powf(part.clamp(0.0, 1.0)))
+    };
+    if urgency < 1.0 { step(calm, rush, urgency) } else { step(rush, most, urgency - 1.0) }
 }
