@@ -205,8 +205,8 @@ pub enum ToChild {
 
 /// How loaded a home is, and the supernodes that it knows: what a child needs to judge whether the net is short of supernodes.
 ///
-/// Children are counted in places: a supernode that claims more room than twice the median counts as if it had
-/// that, equally full; so a few that lie about their capacity change little.
+/// A supernode that claims to have more than twice the home's own capacity counts as if it had that, equally full; so a few that lie
+/// about their capacity change little.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Neighbourhood {
     /// The home's own children.

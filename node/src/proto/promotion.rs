@@ -259,7 +259,12 @@ impl Promotion {
     }
 
     fn handle_serving(&mut self, serving: bool, now: Now) {
-        if serving == matches!(self.stage, Stage::Serving { .. }) {
+        let unchanged = match self.stage {
+            Stage::Switching => false,
+            Stage::Serving { .. } => serving,
+            _ => !serving,
+        };
+        if unchanged {
             return;
         }
         self.stage = if serving { Stage::Serving { spare: None, unfit_since: None } } else { Stage::Calm };

@@ -57,7 +57,7 @@ impl Telling {
 }
 
 /// What supernodes say of themselves, put together: children and capacity, our `own` and those of all `others`. `candidates` of our own
-/// children might serve.
+/// children might serve. Who claims more than twice our own capacity counts as if it had that, equally full.
 pub fn neighbourhood(
     own: (u32, u32),
     candidates: u32,
@@ -67,13 +67,9 @@ pub fn neighbourhood(
     let wide = |(children, capacity): (u32, u32)| (u64::from(children), u64::from(capacity));
     let mut all: Vec<_> = others.chain([own]).map(wide).collect();
     all.retain(|(_, capacity)| *capacity > 0);
-    let middle = all.len() / 2;
-    let usual = match all.is_empty() {
-        true => 0,
-        false => all.select_nth_unstable_by_key(middle, |(_, capacity)| *capacity).1.1,
-    };
+    let most = 2 * if capacity > 0 { capacity.into() } else { median(&mut all) };
     let counted = all.iter().map(|(children, capacity)| {
-        let places = (*capacity).min(2 * usual);
+        let places = (*capacity).min(most);
         ((*children).min(capacity * MOST_FULL) * places / capacity, places)
     });
     let (all_children, all_capacity) =
@@ -87,6 +83,11 @@ pub fn neighbourhood(
         supernodes: bounded(all.len() as u64),
         candidates,
     }
+}
+
+fn median(all: &mut [(u64, u64)]) -> u64 {
+    let middle = all.len() / 2;
+    if all.is_empty() { 0 } else { all.select_nth_unstable_by_key(middle, |(_, capacity)| *capacity).1.1 }
 }
 
 fn is_short(around: &Neighbourhood) -> bool {

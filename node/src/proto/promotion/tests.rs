@@ -21,10 +21,11 @@ fn excess(supernodes: usize, nodes: usize) -> f64 {
 
 fn a_crowd_settles(seed: u64, reachable: f64, liars: u32) -> Net {
     let mut net = Net::new(seed);
+    net.join(20_000, 5 * MINUTE, reachable);
     for _ in 0..liars {
         net.lie(u32::MAX);
+        net.run(MINUTE);
     }
-    net.join(20_000, 5 * MINUTE, reachable);
     net.run(10 * MINUTE);
     let supernodes = net.supernodes().len();
     println!(
