@@ -278,7 +278,6 @@ impl OverlayTask {
                 let addresses = reached.addresses.clone();
                 self.client.handle(client::Input::Reached(reached), now());
                 self.tell_supernode(supernode::Input::Addresses(addresses));
-                self.tell_facts();
             }
             Command::DialBack { of, request } => {
                 self.node.links.send(of, LinkMessage::ToHome(ToHome::DialBack(request)));

@@ -188,7 +188,7 @@ impl Supernode {
     /// Tells one of them, who cannot know it yet.
     fn tell_neighbourhood(&mut self, child: NodeId) {
         if self.candidates().any(|candidate| candidate == child) {
-            let around = self.neighbourhood();
+            let around = self.telling.seen().unwrap_or_else(|| self.neighbourhood());
             self.world.tell_child(child, ToChild::Neighbourhood(around));
         }
     }
@@ -240,6 +240,7 @@ impl Supernode {
         let (children, capacity) = (self.children.len(), self.children.capacity());
         self.membership.handle_load(children, &mut self.world);
         self.shedding.handle_load(children, capacity, self.world.now.instant);
+        self.telling.handle_load(children, capacity, self.world.now.instant);
     }
 
     /// Where else there is a place, as far as we hear.
@@ -315,8 +316,15 @@ impl Supernode {
         self.membership.members().chain([self.world.own()]).collect()
     }
 
+    fn look_around(&mut self) {
+        let candidates: Vec<_> = self.candidates().collect();
+        let around = self.neighbourhood();
+        self.telling.handle_look(around, &candidates, &mut self.world);
+    }
+
     fn handle_step_down(&mut self) {
         self.membership.handle_step_down(&mut self.world);
+        self.look_around();
         self.send_children_away();
     }
 
@@ -367,9 +375,7 @@ impl Supernode {
             self.shed();
         }
         if self.telling.is_due(self.world.now.instant) {
-            let candidates: Vec<_> = self.candidates().collect();
-            let around = self.neighbourhood();
-            self.telling.handle_look(around, &candidates, &mut self.world);
+            self.look_around();
         }
     }
 }

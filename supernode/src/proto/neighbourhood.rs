@@ -29,12 +29,26 @@ const MOST_FULL: u64 = 3;
 #[derive(Debug)]
 pub(super) struct Telling {
     told: Neighbourhood,
+    /// What it was when it was looked at last.
+    seen: Option<Neighbourhood>,
     look_at: Instant,
 }
 
 impl Telling {
     pub(super) fn new(now: Instant) -> Self {
-        Self { told: Neighbourhood::default(), look_at: now }
+        Self { told: Neighbourhood::default(), seen: None, look_at: now }
+    }
+
+    /// We have so many children: from here on room may be short.
+    pub(super) fn handle_load(&mut self, children: usize, capacity: u32, now: Instant) {
+        if children as u64 * 100 > u64::from(capacity) * SHORT {
+            self.look_at = self.look_at.min(now + LOOK_EVERY);
+        }
+    }
+
+    /// What it was when it was looked at last, some seconds ago.
+    pub(super) fn seen(&self) -> Option<Neighbourhood> {
+        self.seen
     }
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
@@ -43,6 +57,7 @@ impl Telling {
 
     /// It was looked at: tells `candidates` if it is worth it.
     pub(super) fn handle_look(&mut self, around: Neighbourhood, candidates: &[NodeId], world: &mut World) {
+        self.seen = Some(around);
         let short = is_short(&around) || is_short(&self.told);
         self.look_at = world.now.instant + if short { LOOK_EVERY } else { CALM_EVERY };
         if short && is_news(&self.told, &around) {
@@ -68,12 +83,14 @@ pub fn neighbourhood(
     let mut all: Vec<_> = others.chain([own]).map(wide).collect();
     all.retain(|(_, capacity)| *capacity > 0);
     let most = 2 * if capacity > 0 { capacity.into() } else { median(&mut all) };
+    // Of one who leaves only the children are counted: they go somewhere.
+    let homeless = if capacity > 0 { 0 } else { u64::from(children) };
     let counted = all.iter().map(|(children, capacity)| {
         let places = (*capacity).min(most);
         ((*children).min(capacity * MOST_FULL) * places / capacity, places)
     });
     let (all_children, all_capacity) =
-        counted.fold((0, 0), |(children, capacity), (more, room)| (children + more, capacity + room));
+        counted.fold((homeless, 0), |(children, capacity), (more, room)| (children + more, capacity + room));
     let bounded = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     Neighbourhood {
         children,

@@ -9,7 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nearmesh_common::{UnixMillis, signed::Keyring, wire::home::Neighbourhood};
+use nearmesh_common::{
+    UnixMillis,
+    nat::Reach,
+    signed::Keyring,
+    supernode_record::SupernodeRecord,
+    wire::{NodeAddress, home::Neighbourhood},
+};
 use nearmesh_supernode::proto::{self as supernode, Peer, Supernode};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -36,6 +42,8 @@ pub(super) struct Role {
     machine: Promotion,
     /// When the facts are looked at again.
     look_at: Instant,
+    /// What was known of strangers then.
+    reached: (Reach, usize),
     told: Option<Neighbourhood>,
     /// Until when children may still leave, once it was stepped down.
     draining: Option<Instant>,
@@ -54,6 +62,7 @@ impl Role {
         Self {
             machine: Promotion::new(config, rand::random(), now()),
             look_at: Instant::now(),
+            reached: (Reach::Unknown, 0),
             told: None,
             draining: None,
         }
@@ -91,7 +100,11 @@ impl OverlayTask {
 
     /// Once a second.
     pub(super) fn look_after_role(&mut self) {
-        if self.role.look_at <= Instant::now() {
+        let known = self.node.whereabouts.borrow();
+        let reached = (known.reach, known.witnesses);
+        drop(known);
+        if self.role.look_at <= Instant::now() || self.role.reached != reached {
+            self.role.reached = reached;
             self.role.look_at = Instant::now() + LOOK_EVERY;
             self.tell_facts();
         }
@@ -108,7 +121,7 @@ impl OverlayTask {
         }
     }
 
-    pub(super) fn tell_facts(&mut self) {
+    fn tell_facts(&mut self) {
         let facts = facts(&self.node.whereabouts.borrow(), self.node.settings.metered);
         self.tell_role(Input::Facts(facts));
     }
@@ -187,9 +200,8 @@ impl OverlayTask {
     }
 }
 
-fn as_candidate(record: &nearmesh_common::supernode_record::SupernodeRecord) -> Candidate {
-    let address =
-        nearmesh_common::wire::NodeAddress { node: record.node, addresses: record.addresses.clone() };
+fn as_candidate(record: &SupernodeRecord) -> Candidate {
+    let address = NodeAddress { node: record.node, addresses: record.addresses.clone() };
     let load = Load { children: record.children, capacity: record.capacity };
     Candidate { heard: Some(record.sequence), load: Some(load), ..Candidate::new(address) }
 }

@@ -13,6 +13,8 @@ const TOO_FULL: f64 = 0.70;
 const TOO_EMPTY: f64 = 0.55;
 /// Supernodes that a net has whatever its load, if so many nodes can serve: a home, a standby, and one more to lose.
 pub const MIN_SUPERNODES: u32 = 3;
+/// The capacity of a supernode of which nothing is known.
+const USUAL: f64 = 100.0;
 /// A home that is as full as that, although others are not, and stays so, sheds in vain: somebody claims room that is not
 /// there.
 const STUCK: f64 = 1.25;
@@ -84,7 +86,7 @@ pub(super) fn need(around: &Neighbourhood, stuck: bool) -> Option<Need> {
 
 /// Whether the home is far too full, whatever others claim.
 pub(super) fn is_stuck(around: &Neighbourhood) -> bool {
-    f64::from(around.children) > STUCK * f64::from(around.capacity)
+    around.capacity > 0 && f64::from(around.children) > STUCK * f64::from(around.capacity)
 }
 
 /// The part of those that are not among the fuller ones that should stop being supernodes, if this one is among them.
@@ -107,7 +109,10 @@ pub(super) fn fullness(around: &Neighbourhood) -> f64 {
 
 /// How many supernodes of the usual capacity would be as full as they should.
 fn ideal(around: &Neighbourhood) -> f64 {
-    let usual = f64::from(around.all_capacity.max(1)) / f64::from(around.supernodes.max(1));
+    let usual = match around.supernodes {
+        0 => USUAL,
+        supernodes => f64::from(around.all_capacity.max(1)) / f64::from(supernodes),
+    };
     f64::from(around.all_children) / (TARGET * usual)
 }
 
