@@ -19,6 +19,9 @@ pub const LIFETIME: Duration = Duration::from_secs(10 * 60);
 /// How often a supernode renews it, at least; a change of load renews it sooner.
 pub const REFRESH: Duration = Duration::from_secs(200);
 
+/// Most leading bits that name a group: 256 groups, which is right for up to 90,000 supernodes.
+pub const MAX_GROUP_BITS: u8 = 8;
+
 /// What a supernode says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SupernodeRecord {
@@ -34,6 +37,10 @@ pub struct SupernodeRecord {
     pub capacity: u32,
     /// False in the last record of a supernode that steps down.
     pub serving: bool,
+    /// Into how many groups its maker sees the net divided, as a number of leading bits of ids; at most [`MAX_GROUP_BITS`].
+    pub group_bits: u8,
+    /// How many of its group it has links to, itself included.
+    pub group_size: u16,
 }
 
 /// Why a verified record is still not taken.
@@ -51,10 +58,13 @@ pub enum RecordError {
     /// No address, or too many.
     #[error("it must have between 1 and {MAX_ADDRESSES} addresses")]
     Addresses,
+    /// More groups than there can be, or a group without its maker.
+    #[error("it speaks of a group that cannot be")]
+    Group,
 }
 
 impl Content for SupernodeRecord {
-    const CONTEXT: &'static str = "nearmesh supernode 1";
+    const CONTEXT: &'static str = "nearmesh supernode 2";
 }
 
 impl SupernodeRecord {
@@ -82,6 +92,9 @@ impl Verified<SupernodeRecord> {
         }
         if record.addresses.is_empty() || record.addresses.len() > MAX_ADDRESSES {
             return Err(RecordError::Addresses);
+        }
+        if record.group_bits > MAX_GROUP_BITS || record.group_size == 0 {
+            return Err(RecordError::Group);
         }
         Ok(self)
     }

@@ -153,6 +153,8 @@ impl Rogue {
             children: 0,
             capacity: 0,
             serving: true,
+            group_bits: 0,
+            group_size: 1,
         }
     }
 

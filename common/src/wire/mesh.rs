@@ -2,7 +2,10 @@
 //!
 //! Whoever opens the link says `Hello`; the other answers with its own `Hello`. From then on each keeps the other's view
 //! up to date: membership records as they change, its summary as changes, presences to the holders that
-//! placement names. Queries are asked by the asker's home alone and answered once.
+//! placement names.
+//!
+//! What is for a group to which the sender does not belong goes to a *contact*, a member of that group, and carries a number of hops: how
+//! many more times it may be passed on. Answers go back the way the question came, each hop under a number of its own.
 
 use std::net::SocketAddr;
 
@@ -13,22 +16,82 @@ use super::{
     query::{Hit, MAX_HITS_PER_MESSAGE, Query},
     signal::Signal,
 };
-use crate::{NodeId, UserName, presence::Presence, signed::Signed, supernode_record::SupernodeRecord};
+use crate::{
+    NodeId, UnixMillis, UserName,
+    presence::Presence,
+    signed::Signed,
+    supernode_record::{MAX_GROUP_BITS, SupernodeRecord},
+};
 
 /// Most entries in one summary message: 4 bytes each, a quarter of the largest frame.
 pub const MAX_SUMMARY_ENTRIES: usize = 64 * 1024;
 /// Most presences in one store message: at 1 KiB each, a quarter of the largest frame.
 pub const MAX_STORED: usize = 256;
-/// Largest hop count that is forwarded; the full mesh needs 1, groups need 2 (Gnutella's TTL was 7).
+/// Largest hop count: a contact, and one more where the two see the net divided differently (Gnutella's TTL was 7).
 pub const MAX_HOPS: u8 = 2;
 
-/// A query's number in the whole net: the asking supernode and its counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct QueryId {
-    /// The supernode that runs the search.
-    pub origin: NodeId,
-    /// Its counter.
-    pub number: u64,
+/// Most supernodes that are called known in one question: five times the largest group that is meant to be.
+pub const MAX_ASKED_KNOWN: usize = 1024;
+
+/// A short name of a supernode, a different one for each `salt`, so that nobody can always be taken for another.
+pub fn short_name(node: &NodeId, salt: u64) -> u32 {
+    let word = u64::from_le_bytes(std::array::from_fn(|index| node.0[index + 24]));
+    (mix(word ^ salt) >> 32) as u32
+}
+
+/// What a supernode adds (by exclusive or) to a [`Mesh::Digest`].
+pub fn digest_of(node: &NodeId) -> u64 {
+    mix(u64::from_le_bytes(std::array::from_fn(|index| node.0[index + 16])))
+}
+
+/// Mixes the bits of a word (the finalizer of `SplitMix64`; Steele, Lea and Flood, 2014).
+fn mix(word: u64) -> u64 {
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+/// A part of the net: the supernodes whose ids begin with these bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Part {
+    /// How many leading bits, at most [`MAX_GROUP_BITS`].
+    pub bits: u8,
+    /// Which.
+    pub number: u16,
+}
+
+/// Whose children a query is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// The asked supernode's own.
+    Own,
+    /// Those of every supernode of this part of the net.
+    Part {
+        /// Which.
+        part: Part,
+        /// How many more times it may be passed on, 1..=[`MAX_HOPS`].
+        hops: u8,
+    },
+}
+
+/// How far a query went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Supernodes that were asked, the answering one included.
+    pub asked: u32,
+    /// Of those, the ones that answered in time.
+    pub answered: u32,
+}
+
+/// A presence for the holders of its user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// Where it belongs: its signer must be a node of this user.
+    pub user: UserName,
+    /// What the node said last.
+    pub presence: Signed<Presence>,
+    /// False if its home said that it is gone: one holder tells another.
+    pub here: bool,
 }
 
 /// A version of a supernode's summary. A new epoch begins when the supernode starts.
@@ -55,6 +118,28 @@ pub enum Mesh {
     },
     /// Records that may be news to you, at most [`MAX_SUPERNODE_LIST`].
     Members(Vec<Signed<SupernodeRecord>>),
+    /// Which supernodes of this group do you know? Answered by `Members`.
+    AskMembers {
+        /// Into how many groups I see the net divided, as a number of leading bits; at most [`MAX_GROUP_BITS`].
+        bits: u8,
+        /// The group: the leading bits of its members' ids.
+        group: u16,
+        /// Most records that are wanted; a random choice of those there are, if there are more.
+        most: u8,
+        /// Chosen anew for each question.
+        salt: u64,
+        /// Those that I know alive already, each as [`short_name`] calls it; at most [`MAX_ASKED_KNOWN`].
+        known: Vec<u32>,
+    },
+    /// My group as I see it, to a member of it.
+    Digest {
+        /// Into how many groups I see the net divided.
+        bits: u8,
+        /// The members that I have links to and myself, mixed: equal for whoever sees the same.
+        members: u64,
+    },
+    /// Whether I need this link, as one of my group or as a contact to yours. Until I say so I do.
+    Uses(bool),
     /// A part of my whole summary: forget what you had, if this is the first part.
     SummaryPart {
         /// The version the parts add up to.
@@ -77,53 +162,75 @@ pub enum Mesh {
     },
     /// I could not apply a change: send me the whole.
     SummaryLost,
-    /// Search your children.
+    /// Search.
     Query {
-        /// Answered once.
-        id: QueryId,
+        /// To tell answers apart: one link never sees a number twice. The answer comes on the same link.
+        number: u64,
         /// What.
         query: Query,
-        /// How many more times it may be forwarded.
-        hops: u8,
+        /// Where.
+        scope: Scope,
         /// Milliseconds after which an answer is of no use.
         deadline_ms: u32,
     },
-    /// What my children have.
+    /// What was found.
     Answer {
         /// Of which query.
-        id: QueryId,
+        number: u64,
         /// At most [`MAX_HITS_PER_MESSAGE`], best first.
         hits: Vec<Hit>,
-        /// Whether more messages follow for this query.
-        more: bool,
+        /// Comes with the last message for this query.
+        done: Option<Counts>,
     },
-    /// Stop working on this one.
-    Cancel(QueryId),
-    /// Hold these presences, at most [`MAX_STORED`].
-    Store(Vec<Signed<Presence>>),
-    /// A node of yours to hold is no longer at its home.
+    /// Stop working on this query of mine.
+    Cancel(u64),
+    /// Hold these presences, at most [`MAX_STORED`], or pass them on to those who are to.
+    Store {
+        /// The presences.
+        presences: Vec<Stored>,
+        /// How many more times they may be passed on; 0: hold them yourself.
+        hops: u8,
+    },
+    /// A node is no longer at its home.
     Gone {
         /// The node.
         node: NodeId,
         /// Its user.
         user: UserName,
+        /// Where it was.
+        home: NodeId,
+        /// Its last presence there; a later one still counts.
+        sequence: UnixMillis,
+        /// How many more times it may be passed on.
+        hops: u8,
     },
-    /// Who holds what on this user?
+    /// Where is this user?
     Find {
         /// To tell answers apart, unique on this link.
         number: u64,
         /// Who.
         user: UserName,
+        /// How many more times it may be passed on; 0: say what you hold yourself.
+        hops: u8,
     },
-    /// What I hold, at most [`MAX_NODES_PER_USER`].
+    /// What is known, at most [`MAX_NODES_PER_USER`].
     Held {
         /// Of which `Find`.
         number: u64,
         /// The entries.
         nodes: Vec<DirectoryEntry>,
     },
-    /// For a child of yours, from a child of mine.
-    Signal(Box<Signal>),
+    /// From a child of one home to a child of another.
+    Signal {
+        /// The home by which it came, and to which an answer goes.
+        from: NodeId,
+        /// The home of the node that it is for.
+        to: NodeId,
+        /// How many more times it may be passed on.
+        hops: u8,
+        /// The message.
+        signal: Box<Signal>,
+    },
     /// Send the packet of this [`DialBack`](super::home::DialBack) to a child of mine.
     DialBack {
         /// Where its link comes from, as I see it.
@@ -139,17 +246,35 @@ impl Mesh {
     pub(super) fn within_bounds(&self) -> bool {
         match self {
             Self::Members(records) => records.len() <= MAX_SUPERNODE_LIST,
+            Self::AskMembers { bits, group, known, .. } => {
+                *bits <= MAX_GROUP_BITS && group >> bits == 0 && known.len() <= MAX_ASKED_KNOWN
+            }
+            Self::Digest { bits, .. } => *bits <= MAX_GROUP_BITS,
             Self::SummaryPart { entries, .. } => entries.len() <= MAX_SUMMARY_ENTRIES,
             Self::SummaryChange { added, removed, .. } => added.len() + removed.len() <= MAX_SUMMARY_ENTRIES,
-            Self::Query { query, hops, .. } => query.within_bounds() && *hops <= MAX_HOPS,
+            Self::Query { query, scope, .. } => query.within_bounds() && scope.within_bounds(),
             Self::Answer { hits, .. } => {
                 hits.len() <= MAX_HITS_PER_MESSAGE && hits.iter().all(Hit::within_bounds)
             }
-            Self::Store(presences) => presences.len() <= MAX_STORED,
+            Self::Store { presences, hops } => presences.len() <= MAX_STORED && *hops <= MAX_HOPS,
+            Self::Gone { hops, .. } | Self::Find { hops, .. } => *hops <= MAX_HOPS,
             Self::Held { nodes, .. } => nodes.len() <= MAX_NODES_PER_USER,
-            Self::Signal(signal) => signal.within_bounds(),
+            Self::Signal { signal, hops, .. } => signal.within_bounds() && *hops <= MAX_HOPS,
             Self::Crl(der) => der.len() <= MAX_CRL_BYTES,
             _ => true,
+        }
+    }
+}
+
+impl Scope {
+    fn within_bounds(&self) -> bool {
+        match self {
+            Self::Own => true,
+            Self::Part { part, hops } => {
+                part.bits <= MAX_GROUP_BITS
+                    && u32::from(part.number) < 1 << part.bits
+                    && (1..=MAX_HOPS).contains(hops)
+            }
         }
     }
 }

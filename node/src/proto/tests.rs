@@ -154,6 +154,8 @@ impl Scene {
             children: script.children,
             capacity: 10,
             serving: true,
+            group_bits: 0,
+            group_size: 1,
         })
     }
 

@@ -3,7 +3,7 @@
 //! Token buckets, filled by the clock that comes in. A new link begins with full ones; a handshake is dearer than what
 //! that gains.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is charged for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub(super) enum Charge {
     Question,
     /// A supernode's query.
     Query,
+    /// A supernode's query that we are to pass on to our group.
+    Sweep,
     /// A supernode's question to the directory.
     Find,
     /// A presence that must be verified (50 us each).
@@ -24,6 +26,8 @@ pub(super) enum Charge {
     Summary,
     /// A request for the list of supernodes.
     List,
+    /// A supernode's question for members of a group.
+    Ask,
     /// What a child says to another node.
     Signal,
     /// What another supernode's children say to ours.
@@ -36,8 +40,6 @@ pub(super) enum Charge {
     PassedDialBack,
 }
 
-const KINDS: usize = 13;
-
 impl Charge {
     /// Each second, and at once.
     const fn limit(self) -> (u64, u64) {
@@ -46,6 +48,8 @@ impl Charge {
             Self::Question => (20, 100),
             // Guess: 300 children that ask every 2 s, and what piles up in a pause.
             Self::Query => (150, 600),
+            // Guess: 300 children that ask every 15 s, each through us.
+            Self::Sweep => (20, 200),
             // Guess: as queries.
             Self::Find => (150, 600),
             // Guess: a full supernode's children at once, in a net with larger ones; then 4 % of a core.
@@ -58,6 +62,8 @@ impl Charge {
             Self::Summary => (1, 4),
             // Guess: a node asks when it starts and every ten minutes.
             Self::List => (1, 10),
+            // Guess: a newcomer asks its first acquaintance for a contact in each of 256 groups; later hardly ever.
+            Self::Ask => (5, 600),
             // Guess: sixteen sessions that begin at once, each with an offer, three repetitions and as many changes; then
             // one that begins in each second. At 1 kB each: 20 kB/s.
             Self::Signal => (20, 200),
@@ -73,49 +79,48 @@ impl Charge {
     }
 }
 
-/// Tokens are counted in so many parts, one for each nanosecond at one a second: no time is lost to rounding, however often a peer asks.
-const PARTS: u64 = 1_000_000_000;
-
-/// All the buckets of one link.
-#[derive(Clone, Debug)]
+/// All the buckets of one link; a full one takes no room.
+///
+/// Of a bucket only the moment is kept at which it would be full again (the generic cell rate algorithm, ITU-T I.371).
+#[derive(Clone, Debug, Default)]
 pub(super) struct Budget {
-    left: [u64; KINDS],
-    at: [Instant; KINDS],
+    full_at: Vec<(Charge, Instant)>,
 }
 
 impl Budget {
-    /// Full buckets.
-    pub(super) fn new(now: Instant) -> Self {
-        Self { left: [u64::MAX; KINDS], at: [now; KINDS] }
-    }
-
     /// Takes `count` tokens, if there are so many.
     pub(super) fn take(&mut self, charge: Charge, count: usize, now: Instant) -> bool {
         let (rate, burst) = charge.limit();
-        let (left, at) = (&mut self.left[charge as usize], &mut self.at[charge as usize]);
-        let passed = u64::try_from(now.saturating_duration_since(*at).as_nanos()).unwrap_or(u64::MAX);
-        *at = now.max(*at);
-        *left = left.saturating_add(passed.saturating_mul(rate)).min(burst * PARTS);
-        let price = (count as u64).saturating_mul(PARTS);
-        let enough = price <= *left;
-        if enough {
-            *left -= price;
+        let time = |tokens: u64| Duration::from_nanos(tokens.saturating_mul(SECOND) / rate);
+        let known = self.full_at.iter().position(|(kind, _)| *kind == charge);
+        let before = known.map_or(now, |at| self.full_at[at].1.max(now));
+        let after = before + time(count as u64);
+        if after > now + time(burst) {
+            return false;
         }
-        enough
+        match known {
+            Some(at) => self.full_at[at].1 = after,
+            None => {
+                self.full_at.retain(|(_, full)| *full > now);
+                self.full_at.push((charge, after));
+            }
+        }
+        true
     }
 }
 
+/// Nanoseconds.
+const SECOND: u64 = 1_000_000_000;
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::proto::testing::start;
 
     #[test]
     fn a_burst_is_allowed_and_then_the_rate() {
         let start = start();
-        let mut budget = Budget::new(start);
+        let mut budget = Budget::default();
         assert_eq!((0..200).filter(|_| budget.take(Charge::Question, 1, start)).count(), 100);
         let later = start + Duration::from_secs(1);
         assert_eq!((0..200).filter(|_| budget.take(Charge::Question, 1, later)).count(), 20);
@@ -124,7 +129,7 @@ mod tests {
     #[test]
     fn who_asks_without_a_pause_gets_the_rate_and_not_less() {
         let start = start();
-        let mut budget = Budget::new(start);
+        let mut budget = Budget::default();
         let taken = (0..100_000u64)
             .filter(|n| budget.take(Charge::Question, 1, start + Duration::from_micros(n * 100)))
             .count();

@@ -29,11 +29,11 @@ struct Link {
 
 impl Links {
     /// A link opened. False if there are too many.
-    pub(super) fn open(&mut self, peer: &Peer, now: Now) -> bool {
+    pub(super) fn open(&mut self, peer: &Peer) -> bool {
         if self.open.len() >= MAX_LINKS && !self.open.contains_key(&peer.node) {
             return false;
         }
-        let link = Link { observed: peer.observed, rtt: None, budget: Budget::new(now.instant) };
+        let link = Link { observed: peer.observed, rtt: None, budget: Budget::default() };
         // A second `LinkUp` of one link must not refill its budget.
         self.open.entry(peer.node).or_insert(link).observed = peer.observed;
         true

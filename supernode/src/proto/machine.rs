@@ -1,5 +1,6 @@
 //! The machine itself: owns the sub-protocols, routes between them, and keeps the time.
 
+mod finding;
 mod from_child;
 mod from_mesh;
 
@@ -15,7 +16,7 @@ use nearmesh_common::{
     supernode_record::SupernodeRecord,
     wire::{
         home::{Neighbourhood, ToChild},
-        mesh::Mesh,
+        mesh::{Mesh, SummaryVersion},
         query::{Hit, Query},
     },
 };
@@ -86,13 +87,14 @@ impl Supernode {
         seed: [u8; 32],
         now: Now,
     ) -> Self {
-        let world = World::new(keyring, seed, now);
-        Self {
-            membership: Membership::new(addresses, config.capacity, &world),
+        let mut world = World::new(keyring, seed, now);
+        let searches = Searches::new(&mut world);
+        let mut supernode = Self {
+            membership: Membership::new(addresses, config.capacity, &mut world),
             children: Children::new(config.capacity),
             registrations: Registrations::default(),
             summaries: Summaries::new(now.wall.0),
-            searches: Searches::default(),
+            searches,
             answers: Answers::default(),
             directory: Directory::default(),
             publishing: Publishing::default(),
@@ -103,7 +105,9 @@ impl Supernode {
             crl: None,
             remind_at: None,
             world,
-        }
+        };
+        supernode.place_anew();
+        supernode
     }
 
     /// Something happened.
@@ -150,6 +154,7 @@ impl Supernode {
             self.searches.poll_timeout(),
             self.directory.poll_timeout(now),
             self.lookups.poll_timeout(),
+            self.publishing.poll_timeout(),
             self.remind_at,
             Some(self.telling.poll_timeout()),
             self.shedding.poll_timeout(),
@@ -193,6 +198,21 @@ impl Supernode {
         }
     }
 
+    /// Into how many groups it sees the near-mesh divided, as a number of leading bits of ids.
+    pub fn group_bits(&self) -> u8 {
+        self.membership.groups().bits()
+    }
+
+    /// About how many supernodes there are, by what it knows.
+    pub fn estimate(&self) -> u32 {
+        self.membership.number()
+    }
+
+    #[cfg(test)]
+    pub(super) fn membership(&self) -> (&Membership, &super::links::Links) {
+        (&self.membership, &self.world.links)
+    }
+
     /// What happened that should not.
     pub fn counters(&self) -> &Counters {
         &self.world.counters
@@ -209,7 +229,7 @@ impl Supernode {
     }
 
     fn on_link_up(&mut self, peer: &Peer) {
-        if !self.world.links.open(peer, self.world.now) {
+        if !self.world.links.open(peer) {
             return self.world.refuse_link(peer.node);
         }
         self.membership.on_link_up(peer.node);
@@ -220,9 +240,8 @@ impl Supernode {
             return;
         }
         self.membership.on_link_gone(&node, &mut self.world);
-        if self.children.contains(&node) {
-            self.publishing.handle_gone(&node, None, &mut self.world);
-            self.directory.on_gone(self.world.own(), &node);
+        if let Some(last) = self.children.presence(&node).cloned() {
+            self.publish_gone(&last, None);
             self.registrations.hide(&node, &self.world);
         }
         self.forget_child(&node);
@@ -287,33 +306,57 @@ impl Supernode {
                 self.world.tell_mesh(node, Mesh::Hello { record, summary });
             }
             Event::Up(node) => {
-                self.world.tell_mesh(node, Mesh::Members(self.membership.list()));
+                if self.membership.is_mate(&node) {
+                    self.world.tell_mesh(node, self.membership.digest());
+                }
                 if let Some(crl) = self.crl.clone() {
                     self.world.tell_mesh(node, Mesh::Crl(crl));
                 }
-                self.place_anew();
+                self.place_if_mate(&node);
+                self.tell_newcomer(node);
+            }
+            Event::Regrouped => self.handle_regrouped(),
+            Event::Unneeded(node) => {
+                if !self.children.contains(&node) && !self.children.is_standby(&node) {
+                    self.world.close(node, CloseReason::Unneeded);
+                }
             }
             Event::Down(node) => {
                 self.summaries.handle_member_lost(&node);
-                self.directory.handle_home_lost(&node);
+                self.answers.handle_member_lost(&node);
+                self.handle_home_lost(&node);
                 self.searches.handle_member_lost(&node, &mut self.world);
                 self.lookups.handle_member_lost(&node, &mut self.world);
-                self.place_anew();
+                self.place_if_mate(&node);
             }
         }
     }
 
-    /// The membership changed: presences move to their new holders.
-    fn place_anew(&mut self) {
-        let members = self.all_members();
-        let own = self.publishing.handle_members(&members, &mut self.world);
-        for presence in own {
-            self.directory.store(self.world.own(), presence, &mut self.world);
+    /// The net is divided otherwise: summaries go to mates, old and new.
+    fn handle_regrouped(&mut self) {
+        let membership = &self.membership;
+        self.summaries.retain(|node| membership.is_mate_or_was(node));
+        let new: Vec<_> = membership.mates().filter(|mate| !self.summaries.is_told(mate)).collect();
+        for mate in new {
+            let catalogue = self.registrations.catalogue_mut();
+            self.summaries.on_hello(mate, SummaryVersion::default(), catalogue, &mut self.world);
+        }
+        self.place_anew();
+        if self.membership.former_groups().is_some() {
+            self.publishing.retell(&mut self.world);
         }
     }
 
-    fn all_members(&self) -> Vec<NodeId> {
-        self.membership.members().chain([self.world.own()]).collect()
+    /// A member of another group holds nothing of ours.
+    fn place_if_mate(&mut self, node: &NodeId) {
+        if self.is_mate(node) {
+            self.place_anew();
+        }
+    }
+
+    /// Our group changed: entries of the directory move to their new holders.
+    fn place_anew(&mut self) {
+        self.directory.handle_members(self.division(), self.world.now);
     }
 
     fn look_around(&mut self) {
@@ -369,7 +412,10 @@ impl Supernode {
         self.membership.handle_timeout(&mut self.world);
         self.summaries.handle_timeout(self.registrations.catalogue_mut(), &mut self.world);
         self.searches.handle_timeout(&mut self.world);
-        self.directory.handle_timeout(&mut self.world);
+        let moves = self.directory.handle_timeout(&mut self.world);
+        self.send_moves(moves);
+        let children = self.publishing.handle_timeout(&self.world);
+        self.tell_again(children);
         self.lookups.handle_timeout(&mut self.world);
         if self.shedding.is_due(self.world.now.instant) {
             self.shed();

@@ -1,38 +1,58 @@
-//! Who is a supernode, and a link to each of them.
+//! Who is a supernode, and links to those that we need.
 //!
-//! A supernode is known by its signed record. Those we hear of we dial; once it said `Hello` on a live link it is a *member*, until
-//! that link ends. We tell everybody at once of a supernode that we did not know, and of one that steps down. Our own
-//! record goes to all members when it is due for renewal, when our addresses change, and when our load took a clear step.
+//! A supernode is known by its signed record. Once it said `Hello` on a live link it is a *member*, until that link ends. We are linked to every member of
+//! our group, our *mates*, and to two *contacts* in each other group (`tending`). Into how many groups the net is divided everybody decides for himself
+//! (`division`), by an estimate of how many there are (`estimate`).
 //!
-//! Whom we lost is dialled again, with growing waits, and forgotten after many failures; meanwhile it counts as dead.
+//! **Finding one another.** A newcomer greets whoever it knows, takes over how the net is divided, and asks for members of its own group.
+//! Mates tell each other of newcomers, a few at a time, and compare digests of what they see; who finds that somebody sees more asks for what it lacks,
+//! naming what it has (`spreading`). So what is said is as long as what is new. Our own record goes to all members when it is due for renewal, when our addresses
+//! change, and when our load or our group's size took a clear step.
+//!
+//! **Losing one another.** A link's end tells at once that somebody is gone; no other detector could know earlier. A mate that was lost is dialled again,
+//! with growing waits, and forgotten after many failures. One of those who are lost is tried every few
+//! seconds however long its wait is, so that two halves of a net find each other soon; the first link between them is enough (`dials`).
+//!
+//! **Groups change.** For a while both divisions count, and no link is closed. A link is needed as long as either end says so; one that neither needs is closed then.
 //!
 //! Invariant: only our own link makes a member and ends one; a rumour makes us dial.
 
-mod contact;
+mod dials;
+mod division;
+mod estimate;
+mod known;
+mod lists;
 mod own;
+mod regrouping;
+mod spreading;
+mod table;
+mod tending;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    net::SocketAddr,
-    time::Instant,
-};
+use std::{collections::VecDeque, net::SocketAddr, time::Instant};
 
-use contact::{Contact, Stage};
+use division::Division;
+use known::{Known, Stage};
 use nearmesh_common::{
-    NodeId, Now, UnixMillis, codec,
-    presence::MAX_ADDRESSES,
+    NodeId, Now,
     signed::{Signed, Verified},
-    supernode_record::{LIFETIME, SupernodeRecord},
-    wire::{NodeAddress, home::MAX_SUPERNODE_LIST, mesh::Mesh},
+    supernode_record::SupernodeRecord,
+    wire::{NodeAddress, mesh::Mesh},
 };
 use own::Own;
+use spreading::Spreading;
+use table::Table;
+use tending::Tending;
 
-use super::{CloseReason, budget::Charge, world::World};
+use super::{
+    CloseReason,
+    budget::Charge,
+    links::Links,
+    placement::{Group, Groups},
+    world::World,
+};
 
-/// Most supernodes that are known: a full mesh of 64, its newcomers and its dead, many times over (guess).
+/// Most supernodes that we are linked to: those of a net of 10,000 three times over (guess).
 pub(super) const MAX_MEMBERS: usize = 1024;
-/// Dials under way at once (guess: a handshake costs some 10 kB).
-const MAX_DIALS: usize = 64;
 
 /// What happened to the membership.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,19 +63,36 @@ pub(super) enum Event {
     Up(NodeId),
     /// It is no member any more.
     Down(NodeId),
+    /// The net is divided otherwise than before, or how it was before counts no more: groups, mates and placements are new ones.
+    Regrouped,
+    /// Neither end needs the link: close it, unless it serves something else.
+    Unneeded(NodeId),
 }
 
 /// All known supernodes.
 #[derive(Debug)]
 pub(super) struct Membership {
     own: Own,
-    contacts: BTreeMap<NodeId, Contact>,
+    table: Table,
+    division: Division,
+    tending: Tending,
+    spreading: Spreading,
     events: VecDeque<Event>,
+    /// Whether we were ever linked to another.
+    has_met: bool,
 }
 
 impl Membership {
-    pub(super) fn new(addresses: Vec<SocketAddr>, capacity: u32, world: &World) -> Self {
-        Self { own: Own::new(addresses, capacity, world), contacts: BTreeMap::new(), events: VecDeque::new() }
+    pub(super) fn new(addresses: Vec<SocketAddr>, capacity: u32, world: &mut World) -> Self {
+        Self {
+            own: Own::new(addresses, capacity, world),
+            table: Table::default(),
+            division: Division::new(),
+            tending: Tending::default(),
+            spreading: Spreading::new(world),
+            events: VecDeque::new(),
+            has_met: false,
+        }
     }
 
     pub(super) fn poll_event(&mut self) -> Option<Event> {
@@ -72,52 +109,72 @@ impl Membership {
     }
 
     pub(super) fn is_member(&self, node: &NodeId) -> bool {
-        self.contacts.get(node).is_some_and(|contact| contact.stage == Stage::Member)
+        self.table.is_member(node)
     }
 
     /// The members' ids, without our own.
-    pub(super) fn members(&self) -> impl Iterator<Item = NodeId> {
-        self.contacts.iter().filter(|(_, contact)| contact.stage == Stage::Member).map(|(node, _)| *node)
+    pub(super) fn members(&self) -> impl Iterator<Item = NodeId> + Clone {
+        self.table.members()
+    }
+
+    /// Into which groups the net is divided, as we see it.
+    pub(super) fn groups(&self) -> Groups {
+        self.division.groups()
+    }
+
+    /// How it was divided a moment ago, while that still counts.
+    pub(super) fn former_groups(&self) -> Option<Groups> {
+        self.division.former()
+    }
+
+    /// Our own group.
+    pub(super) fn own_group(&self) -> Group {
+        self.groups().of(&self.own.record().content.node.0)
+    }
+
+    /// The linked members of our own group, without our own id.
+    pub(super) fn mates(&self) -> impl DoubleEndedIterator<Item = NodeId> + Clone {
+        self.table.members_in(self.groups().ids(self.own_group()))
+    }
+
+    /// Whether it is a linked member of our group.
+    pub(super) fn is_mate(&self, node: &NodeId) -> bool {
+        self.is_of_ours(node) && self.is_member(node)
+    }
+
+    /// Whether it is a linked member of our group, or was before the net was divided otherwise, while that still counts.
+    pub(super) fn is_mate_or_was(&self, node: &NodeId) -> bool {
+        let own = self.own.record().content.node;
+        let was = self.former_groups().is_some_and(|former| former.of(&node.0) == former.of(&own.0));
+        self.is_member(node) && (was || self.is_of_ours(node))
+    }
+
+    /// Every group but our own.
+    pub(super) fn other_groups(&self) -> impl Iterator<Item = Group> + use<> {
+        let own = self.own_group();
+        self.groups().all().filter(move |group| *group != own)
+    }
+
+    /// The linked members of `group`, the nearest first.
+    pub(super) fn contacts(&self, group: Group, links: &Links) -> Vec<NodeId> {
+        let mut found: Vec<_> = self.table.members_in(self.groups().ids(group)).collect();
+        found.sort_by_key(|node| links.rtt(node));
+        found
+    }
+
+    /// By whom `to` is reached: itself if it is linked, else the nearest contact in its group.
+    pub(super) fn route(&self, to: &NodeId, links: &Links) -> Option<NodeId> {
+        if self.is_member(to) {
+            return Some(*to);
+        }
+        let group = self.table.members_in(self.groups().ids(self.groups().of(&to.0)));
+        group.min_by_key(|node| links.rtt(node))
     }
 
     /// The members' records, our own first.
     pub(super) fn records(&self) -> impl Iterator<Item = &Verified<SupernodeRecord>> {
-        let members = self.contacts.values().filter(|contact| contact.stage == Stage::Member);
-        std::iter::once(self.own.record()).chain(members.filter_map(|contact| contact.record.as_ref()))
-    }
-
-    /// The members' records as they travel, our own first.
-    pub(super) fn list(&self) -> Vec<Signed<SupernodeRecord>> {
-        self.records().take(MAX_SUPERNODE_LIST).map(|record| record.signed.clone()).collect()
-    }
-
-    /// Supernodes learnt elsewhere.
-    pub(super) fn handle_candidates(&mut self, candidates: Vec<NodeAddress>, world: &mut World) {
-        for address in candidates.into_iter().take(MAX_MEMBERS) {
-            if address.node != world.own() && !address.addresses.is_empty() {
-                self.learn(address, world);
-            }
-        }
-        self.dial_due(world);
-    }
-
-    /// A link opened: greet whom we wanted to reach.
-    pub(super) fn on_link_up(&mut self, node: NodeId) {
-        let wanted = |contact: &&mut Contact| matches!(contact.stage, Stage::Dialling { .. });
-        if let Some(contact) = self.contacts.get_mut(&node).filter(wanted) {
-            contact.greeted = true;
-            self.events.push_back(Event::Greet(node));
-        }
-    }
-
-    /// A link, or the attempt at one, ended.
-    pub(super) fn on_link_gone(&mut self, node: &NodeId, world: &mut World) {
-        let Some(contact) = self.contacts.get_mut(node) else { return };
-        if contact.stage == Stage::Member {
-            self.events.push_back(Event::Down(*node));
-        }
-        contact.fail(world);
-        self.dial_due(world);
+        let members = self.members().filter_map(|node| self.table.get(&node)?.record());
+        std::iter::once(self.own.record()).chain(members)
     }
 
     /// A supernode says who it is.
@@ -127,53 +184,38 @@ impl Membership {
         }
         let record = world.record(signed).filter(|record| record.content.node == from);
         let Some(record) = record else { return world.close(from, CloseReason::Misbehaved) };
+        let bits = record.content.group_bits;
+        let crowded = self.table.members().len() >= MAX_MEMBERS && !self.is_member(&from);
         let address = NodeAddress { node: from, addresses: record.content.addresses.clone() };
-        if !self.learn(address, world) {
-            return world.strange(&from, "a supernode too many");
+        if crowded || !self.learn(address, true, world) {
+            world.strange(&from, "a supernode too many");
+            return world.close(from, CloseReason::Unneeded);
         }
         let news = self.adopt(record);
-        let Some(contact) = self.contacts.get_mut(&from) else { return };
-        if !contact.serves() {
-            return;
-        }
-        if !std::mem::replace(&mut contact.greeted, true) {
+        let Some(known) = self.table.get_mut(&from).filter(|known| known.serves()) else { return };
+        if !std::mem::replace(&mut known.greeted, true) {
             self.events.push_back(Event::Greet(from));
         }
-        contact.tries = 0;
-        if std::mem::replace(&mut contact.stage, Stage::Member) == Stage::Member {
+        known.tries = 0;
+        if known.is_member() {
             return;
         }
+        (known.mine, known.theirs) = (true, true);
+        self.table.set_stage(&from, Stage::Member { since: world.now.instant });
+        if !std::mem::replace(&mut self.has_met, true) && bits > 0 && division::is_possible(bits) {
+            self.regroup(Groups::new(bits), true, world);
+        }
         self.events.push_back(Event::Up(from));
+        self.after_up(from, world);
         if news == News::Newcomer {
             self.rumour(from, from, world);
         }
     }
 
-    /// Records that may be news.
-    pub(super) fn on_members(
-        &mut self,
-        from: NodeId,
-        records: Vec<Signed<SupernodeRecord>>,
-        world: &mut World,
-    ) {
-        for signed in records {
-            if self.is_stale(&signed, world) {
-                continue;
-            }
-            if !world.charge(&from, Charge::Record, 1) {
-                break;
-            }
-            if let Some(record) = world.record(signed) {
-                self.on_record(from, record, world);
-            }
-        }
-        self.dial_due(world);
-    }
-
     /// Where we are reached has changed.
     pub(super) fn handle_addresses(&mut self, addresses: Vec<SocketAddr>, world: &mut World) {
         if self.own.set_addresses(addresses, world) {
-            self.tell_all(&Mesh::Members(vec![self.own.record().signed.clone()]), world);
+            self.tell_own(world);
         }
     }
 
@@ -186,179 +228,89 @@ impl Membership {
     /// We stop being a supernode.
     pub(super) fn handle_step_down(&mut self, world: &mut World) {
         self.own.step_down(world);
-        self.tell_all(&Mesh::Members(vec![self.own.record().signed.clone()]), world);
+        self.tell_own(world);
     }
 
-    /// Contacts whose records do not hold any more, after a revocation: forgotten. Returns who they were.
+    /// Those whose records do not hold any more, after a revocation: forgotten. Returns who they were.
     pub(super) fn drop_revoked(&mut self, world: &World) -> Vec<NodeId> {
-        let revoked = |_: &NodeId, contact: &mut Contact| {
-            let signed = contact.record.as_ref().map(|record| record.signed.clone());
+        let revoked = |known: &Known| {
+            let signed = known.record().map(|record| record.signed.clone());
             signed.is_some_and(|signed| world.keyring.verify(signed, world.now.wall).is_err())
         };
-        let gone: Vec<_> = self.contacts.extract_if(.., revoked).collect();
-        for (node, contact) in &gone {
-            if contact.stage == Stage::Member {
+        let gone: Vec<NodeId> =
+            self.table.all().filter(|(_, known)| revoked(known)).map(|(node, _)| *node).collect();
+        for node in &gone {
+            if self.table.remove(node).is_some_and(|known| known.is_member()) {
                 self.events.push_back(Event::Down(*node));
             }
         }
-        gone.into_iter().map(|(node, _)| node).collect()
+        gone
     }
 
     pub(super) fn handle_timeout(&mut self, world: &mut World) {
         self.renew(world);
         self.expire(world);
-        let overdue: Vec<_> = self.overdue(world.now.instant);
-        for node in overdue {
-            if let Some(contact) = self.contacts.get_mut(&node) {
-                contact.fail(world);
-            }
-        }
-        self.contacts.retain(|_, contact| !contact.is_hopeless());
+        self.give_up_overdue(world);
+        self.handle_round(world);
+        self.pull_if_due(world);
+        self.tend_due(world);
         self.dial_due(world);
     }
 
     pub(super) fn poll_timeout(&self, now: Now) -> Option<Instant> {
-        let dialling =
-            self.contacts.values().filter(|contact| matches!(contact.stage, Stage::Dialling { .. })).count();
-        let may_dial = dialling < MAX_DIALS && self.is_serving();
-        let waits = self.contacts.values().filter_map(|contact| match contact.stage {
-            Stage::Dialling { until } => Some(until),
-            Stage::Resting { at } => (may_dial && contact.may_serve()).then_some(at),
-            Stage::Member => None,
-        });
-        let expiries = self.contacts.values().filter_map(|contact| contact.expires()).min();
-        let expiry = expiries.map(|expiry| now.instant + expiry.since(now.wall));
-        waits.chain(expiry).chain([self.own.due()]).min()
+        let may_dial = self.may_dial();
+        let resting = self.table.first_resting().filter(|_| may_dial).map(|(at, _)| at);
+        let tending = self.tending.due().filter(|_| self.is_serving());
+        let expiry = self.table.first_expiry().map(|(at, _)| now.instant + at.since(now.wall));
+        let overdue = self.table.first_overdue().map(|(at, _)| at);
+        let timeouts = [resting, tending, expiry, overdue, self.spreading.due(), Some(self.own.due())];
+        timeouts.into_iter().flatten().min()
     }
 
-    fn on_record(&mut self, from: NodeId, record: Verified<SupernodeRecord>, world: &mut World) {
-        let node = record.content.node;
-        let address = NodeAddress { node, addresses: record.content.addresses.clone() };
-        let serving = record.content.serving;
-        if !serving && !self.contacts.contains_key(&node) || serving && !self.learn(address, world) {
-            return;
-        }
-        let news = self.adopt(record);
-        if !serving {
-            self.rumour(node, from, world);
-            let Some(contact) = self.contacts.get_mut(&node) else { return };
-            if std::mem::replace(&mut contact.stage, Stage::Resting { at: world.now.instant })
-                == Stage::Member
-            {
-                self.events.push_back(Event::Down(node));
-            }
-            return;
-        }
-        if news == News::Newcomer {
-            self.rumour(node, from, world);
-        }
-        // Somebody saw it alive: no reason to wait any longer.
-        let resting = |contact: &&mut Contact| matches!(contact.stage, Stage::Resting { .. });
-        if let Some(contact) = self.contacts.get_mut(&node).filter(resting).filter(|_| news != News::None) {
-            contact.tries = 0;
-            contact.stage = Stage::Resting { at: world.now.instant };
-        }
+    /// Whether a supernode belongs to our group.
+    fn is_of_ours(&self, node: &NodeId) -> bool {
+        self.groups().of(&node.0) == self.own_group()
     }
 
     /// Takes a record in place of an older one.
     fn adopt(&mut self, record: Verified<SupernodeRecord>) -> News {
-        let Some(contact) = self.contacts.get_mut(&record.content.node) else { return News::None };
-        let sequence = contact.record.as_ref().map(|known| known.content.sequence);
-        match sequence {
+        let Some(known) = self.table.get(&record.content.node) else { return News::None };
+        match known.sequence() {
             Some(known) if known >= record.content.sequence => News::None,
             known => {
-                contact.addresses = record.content.addresses.clone();
-                contact.record = Some(record);
+                self.table.set_record(record);
                 if known.is_none() { News::Newcomer } else { News::Renewed }
             }
         }
     }
 
-    /// Whether there is nothing new in it, as far as can be told without checking its signature.
-    fn is_stale(&self, signed: &Signed<SupernodeRecord>, world: &World) -> bool {
-        let Ok(claimed) = codec::decode::<SupernodeRecord>(&signed.payload) else { return false };
-        let known = self.contacts.get(&claimed.node).and_then(|contact| contact.record.as_ref());
-        claimed.node == world.own() || known.is_some_and(|known| known.content.sequence >= claimed.sequence)
-    }
-
-    /// Makes sure that a supernode is among the contacts; whether it is.
-    fn learn(&mut self, address: NodeAddress, world: &World) -> bool {
-        if self.contacts.contains_key(&address.node) {
-            return true;
-        }
-        if self.contacts.len() >= MAX_MEMBERS {
-            let resting =
-                self.contacts.iter().filter(|(_, contact)| matches!(contact.stage, Stage::Resting { .. }));
-            let worst = resting.max_by_key(|(_, contact)| contact.tries).map(|(node, _)| *node);
-            let Some(worst) = worst else { return false };
-            self.contacts.remove(&worst);
-        }
-        let mut addresses = address.addresses;
-        addresses.truncate(MAX_ADDRESSES);
-        self.contacts.insert(address.node, Contact::new(addresses, world.now));
-        true
-    }
-
-    fn dial_due(&mut self, world: &mut World) {
-        if !self.is_serving() {
-            return;
-        }
-        let dialling = |contact: &Contact| matches!(contact.stage, Stage::Dialling { .. });
-        let mut room =
-            MAX_DIALS.saturating_sub(self.contacts.values().filter(|contact| dialling(contact)).count());
-        for (node, contact) in &mut self.contacts {
-            let due = matches!(contact.stage, Stage::Resting { at } if at <= world.now.instant);
-            if !due || room == 0 || !contact.may_serve() {
-                continue;
-            }
-            room -= 1;
-            contact.begin_dial(world.now);
-            if world.links.contains(node) {
-                // It is linked already, as a child of ours, or we of its.
-                contact.greeted = true;
-                self.events.push_back(Event::Greet(*node));
-            } else {
-                world.dial(NodeAddress { node: *node, addresses: contact.addresses.clone() });
-            }
-        }
-    }
-
-    fn overdue(&self, now: Instant) -> Vec<NodeId> {
-        let overdue = |contact: &Contact| matches!(contact.stage, Stage::Dialling { until } if until <= now);
-        self.contacts.iter().filter(|(_, contact)| overdue(contact)).map(|(node, _)| *node).collect()
-    }
-
     /// Records that were not renewed are no longer believed.
     fn expire(&mut self, world: &mut World) {
-        for (node, contact) in &mut self.contacts {
-            if contact.expires().is_none_or(|expiry| expiry > world.now.wall) {
-                continue;
+        while let Some((expiry, node)) = self.table.first_expiry() {
+            if expiry > world.now.wall {
+                return;
             }
-            let over = contact.record.take().is_some_and(|record| !record.content.serving);
-            contact.tries = if over { contact::MAX_TRIES } else { contact.tries };
-            if contact.stage == Stage::Member {
-                self.events.push_back(Event::Down(*node));
-                world.close(*node, CloseReason::Unneeded);
+            let over = self.table.take_record(&node).is_some_and(|record| !record.content.serving);
+            let Some(known) = self.table.get_mut(&node) else { continue };
+            if over {
+                known.give_up();
+            }
+            if known.is_member() {
+                world.close(node, CloseReason::Unneeded);
+            } else if known.is_hopeless() {
+                self.table.remove(&node);
             }
         }
     }
 
     fn renew(&mut self, world: &mut World) {
         if self.own.renew(world) {
-            self.tell_all(&Mesh::Members(vec![self.own.record().signed.clone()]), world);
+            self.tell_own(world);
         }
     }
 
-    /// Tells everybody of `node`, except itself and who told us.
-    fn rumour(&self, node: NodeId, from: NodeId, world: &mut World) {
-        let record = self.contacts.get(&node).and_then(|contact| contact.record.as_ref());
-        let Some(signed) = record.map(|record| record.signed.clone()) else { return };
-        for member in self.members().filter(|member| *member != node && *member != from) {
-            world.tell_mesh(member, Mesh::Members(vec![signed.clone()]));
-        }
-    }
-
-    fn tell_all(&self, message: &Mesh, world: &mut World) {
+    fn tell_own(&self, world: &mut World) {
+        let message = Mesh::Members(vec![self.own.record().signed.clone()]);
         self.members().for_each(|member| world.tell_mesh(member, message.clone()));
     }
 }
@@ -369,9 +321,4 @@ enum News {
     Newcomer,
     Renewed,
     None,
-}
-
-/// When a record of this age is no longer believed.
-fn expiry(sequence: UnixMillis) -> UnixMillis {
-    sequence.after(LIFETIME)
 }

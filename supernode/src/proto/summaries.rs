@@ -8,7 +8,7 @@
 //! question in vain, never a result.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -42,6 +42,8 @@ pub(super) struct Summaries {
     log: VecDeque<SummaryChanges>,
     logged: usize,
     followers: BTreeMap<NodeId, Follower>,
+    /// When those who get the whole get their next part.
+    sending: BTreeSet<(Instant, NodeId)>,
     views: BTreeMap<NodeId, View>,
     gather_until: Option<Instant>,
 }
@@ -70,6 +72,7 @@ impl Summaries {
             log: VecDeque::new(),
             logged: 0,
             followers: BTreeMap::new(),
+            sending: BTreeSet::new(),
             views: BTreeMap::new(),
             gather_until: None,
         }
@@ -98,11 +101,10 @@ impl Summaries {
         catalogue: &mut Catalogue,
         world: &mut World,
     ) {
-        self.make_room_for(from);
-        self.views.entry(from).or_default().linked = true;
+        self.view_of(from);
         self.take_changes(catalogue, world);
         if self.send_since(from, holds, world) {
-            self.followers.insert(from, Follower::InStep);
+            self.set_follower(from, Follower::InStep);
         } else {
             self.send_whole(from, catalogue, world);
         }
@@ -119,14 +121,26 @@ impl Summaries {
 
     /// A member is gone. Its view stays, in case it comes back.
     pub(super) fn handle_member_lost(&mut self, node: &NodeId) {
-        self.followers.remove(node);
+        self.forget_follower(node);
         if let Some(view) = self.views.get_mut(node) {
             view.linked = false;
             view.lost = false;
         }
     }
 
-    /// A part of a member's whole summary.
+    /// Whether a member is told of changes.
+    pub(super) fn is_told(&self, node: &NodeId) -> bool {
+        self.followers.contains_key(node)
+    }
+
+    /// Only these are told any more, and only their summaries are held.
+    pub(super) fn retain(&mut self, stays: impl Fn(&NodeId) -> bool) {
+        let gone: Vec<_> = self.followers.keys().filter(|node| !stays(node)).copied().collect();
+        gone.iter().for_each(|node| self.forget_follower(node));
+        self.views.retain(|node, _| stays(node));
+    }
+
+    /// A part of a member's whole summary. Who is no mate of ours may see the net divided otherwise already.
     pub(super) fn on_part(
         &mut self,
         from: NodeId,
@@ -135,9 +149,7 @@ impl Summaries {
         entries: &[SummaryEntry],
         world: &mut World,
     ) {
-        let Some(view) = self.views.get_mut(&from).filter(|view| view.linked) else {
-            return world.strange(&from, "a summary of a stranger");
-        };
+        let view = self.view_of(from);
         view.lost &= !ends.0;
         let outcome = view.held.apply_part(version, ends, entries);
         view.settle(from, outcome, world);
@@ -165,9 +177,8 @@ impl Summaries {
         if self.gather_until.is_some_and(|until| until <= now) {
             self.take_changes(catalogue, world);
         }
-        let due = |follower: &Follower| matches!(follower, Follower::Sending { at, .. } if *at <= now);
-        let due: Vec<_> =
-            self.followers.iter().filter(|(_, follower)| due(follower)).map(|(node, _)| *node).collect();
+        let due = self.sending.iter().take_while(|(at, _)| *at <= now);
+        let due: Vec<_> = due.map(|(_, node)| *node).collect();
         if !due.is_empty() {
             self.take_changes(catalogue, world);
         }
@@ -175,11 +186,7 @@ impl Summaries {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let sending = self.followers.values().filter_map(|follower| match follower {
-            Follower::InStep => None,
-            Follower::Sending { at, .. } => Some(*at),
-        });
-        sending.chain(self.gather_until).min()
+        self.sending.first().map(|(at, _)| *at).into_iter().chain(self.gather_until).min()
     }
 
     /// Numbers all changes that were not told yet, and tells those who are in step.
@@ -227,7 +234,7 @@ impl Summaries {
         let in_budget = world.charge(&to, Charge::Summary, 1);
         let at = if in_budget { now } else { now + RETRY_WHOLE };
         let sending = Follower::Sending { version: self.version, next: 0, first: true, at };
-        self.followers.insert(to, sending);
+        self.set_follower(to, sending);
         if in_budget {
             self.send_part(to, catalogue, world);
         }
@@ -256,7 +263,28 @@ impl Summaries {
                 Follower::InStep
             }
         };
-        self.followers.insert(to, follower);
+        self.set_follower(to, follower);
+    }
+
+    fn set_follower(&mut self, node: NodeId, follower: Follower) {
+        self.forget_follower(&node);
+        if let Follower::Sending { at, .. } = follower {
+            self.sending.insert((at, node));
+        }
+        self.followers.insert(node, follower);
+    }
+
+    fn forget_follower(&mut self, node: &NodeId) {
+        if let Some(Follower::Sending { at, .. }) = self.followers.remove(node) {
+            self.sending.remove(&(at, *node));
+        }
+    }
+
+    fn view_of(&mut self, node: NodeId) -> &mut View {
+        self.make_room_for(node);
+        let view = self.views.entry(node).or_default();
+        view.linked = true;
+        view
     }
 
     fn make_room_for(&mut self, node: NodeId) {

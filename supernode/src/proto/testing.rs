@@ -130,6 +130,7 @@ enum Event {
 /// Everybody.
 pub(super) struct Net {
     pub(super) now: Now,
+    began: Now,
     pub(super) revoked: Revoked,
     pub(super) supernodes: BTreeMap<NodeId, Supernode>,
     /// What was sent, in order.
@@ -143,6 +144,9 @@ pub(super) struct Net {
     heard: BTreeMap<NodeId, Vec<ToChild>>,
     links: BTreeSet<(NodeId, NodeId)>,
     events: BTreeMap<(Instant, u64), Event>,
+    /// When each supernode is due, both ways.
+    due: BTreeSet<(Instant, NodeId)>,
+    due_at: BTreeMap<NodeId, Instant>,
     numbers: u64,
     lose: Option<fn(&LinkMessage) -> bool>,
     deaf: BTreeSet<NodeId>,
@@ -150,8 +154,10 @@ pub(super) struct Net {
 
 impl Net {
     pub(super) fn new() -> Self {
+        let now = Now { instant: start(), wall: UnixMillis(1_700_000_000_000) };
         Self {
-            now: Now { instant: start(), wall: UnixMillis(1_700_000_000_000) },
+            now,
+            began: now,
             revoked: Revoked::default(),
             supernodes: BTreeMap::new(),
             sent: Vec::new(),
@@ -161,6 +167,8 @@ impl Net {
             heard: BTreeMap::new(),
             links: BTreeSet::new(),
             events: BTreeMap::new(),
+            due: BTreeSet::new(),
+            due_at: BTreeMap::new(),
             numbers: 0,
             lose: None,
             deaf: BTreeSet::new(),
@@ -203,6 +211,7 @@ impl Net {
     pub(super) fn kill(&mut self, name: &str) {
         let dead = node(name);
         self.supernodes.remove(&dead);
+        self.note_due(dead);
         let peers: Vec<_> = self.links.iter().filter(|(a, _)| *a == dead).map(|(_, b)| *b).collect();
         for peer in peers {
             self.unlink(dead, peer);
@@ -339,8 +348,7 @@ impl Net {
         let end = self.now.instant + time;
         loop {
             let event = self.events.first_key_value().map(|((at, _), _)| *at);
-            let timeout =
-                self.supernodes.iter().filter_map(|(node, s)| Some((s.poll_timeout()?, *node))).min();
+            let timeout = self.due.first().copied();
             let at = event.into_iter().chain(timeout.map(|(at, _)| at)).min();
             let Some(at) = at.filter(|at| *at <= end) else { break };
             self.step_to(at);
@@ -358,7 +366,8 @@ impl Net {
     }
 
     fn step_to(&mut self, at: Instant) {
-        self.now = self.now.after(at.saturating_duration_since(self.now.instant));
+        // From the beginning: a wall clock that is moved on by fractions of its unit falls behind.
+        self.now = self.began.after(at.saturating_duration_since(self.began.instant));
     }
 
     fn deliver(&mut self, event: Event) {
@@ -403,6 +412,17 @@ impl Net {
         supernode.handle(input, now);
         while let Some(output) = self.supernodes.get_mut(&to).and_then(Supernode::poll_output) {
             self.obey(to, output);
+        }
+        self.note_due(to);
+    }
+
+    fn note_due(&mut self, node: NodeId) {
+        if let Some(before) = self.due_at.remove(&node) {
+            self.due.remove(&(before, node));
+        }
+        if let Some(at) = self.supernodes.get(&node).and_then(Supernode::poll_timeout) {
+            self.due.insert((at, node));
+            self.due_at.insert(node, at);
         }
     }
 

@@ -12,18 +12,24 @@ use nearmesh_common::{
     supernode_record::{REFRESH, SupernodeRecord},
 };
 
-use super::super::world::World;
+use super::super::{placement::Groups, world::World};
 
 /// A clear step of load: a twentieth of the capacity, or being full or not.
 const STEP_DIVISOR: u32 = 20;
-/// How long between two records because of load (guess: a rush of children is told of in a few steps).
-const LOAD_EVERY: Duration = Duration::from_secs(2);
+/// A clear step of our group's size: an eighth, which is a sixteenth in the estimate of the number of groups (guess).
+const SIZE_DIVISOR: u16 = 8;
+/// How long between two records because of a clear step (guess: a rush of children is told of in a few).
+const STEP_EVERY: Duration = Duration::from_secs(2);
+/// And at least so long for each link that it goes to: 30 kB/s, while there is a rush.
+const STEP_PER_LINK: Duration = Duration::from_millis(20);
 
 /// What we say of ourselves.
 #[derive(Debug)]
 pub(super) struct Own {
     record: Verified<SupernodeRecord>,
     children: u32,
+    group_size: u16,
+    links: u32,
     signed_at: Instant,
 }
 
@@ -36,8 +42,16 @@ impl Own {
             children: 0,
             capacity,
             serving: true,
+            group_bits: 0,
+            group_size: 1,
         };
-        Self { record: sign(record, world), children: 0, signed_at: world.now.instant }
+        Self {
+            record: sign(record, world),
+            children: 0,
+            group_size: 1,
+            links: 0,
+            signed_at: world.now.instant,
+        }
     }
 
     pub(super) fn record(&self) -> &Verified<SupernodeRecord> {
@@ -59,6 +73,18 @@ impl Own {
         self.children = u32::try_from(children).unwrap_or(u32::MAX);
     }
 
+    /// We have links to so many, and so many are in our group, this one included.
+    pub(super) fn set_links(&mut self, links: usize, group_size: usize) {
+        self.links = u32::try_from(links).unwrap_or(u32::MAX);
+        self.group_size = u16::try_from(group_size).unwrap_or(u16::MAX);
+    }
+
+    /// The net is divided otherwise.
+    pub(super) fn set_groups(&mut self, groups: Groups, world: &World) {
+        self.record.content.group_bits = groups.bits();
+        self.sign(world);
+    }
+
     pub(super) fn step_down(&mut self, world: &World) {
         self.record.content.serving = false;
         self.sign(world);
@@ -75,17 +101,24 @@ impl Own {
 
     /// When it is time.
     pub(super) fn due(&self) -> Instant {
-        self.signed_at + if self.is_clear_step() { LOAD_EVERY } else { REFRESH }
+        let step = STEP_EVERY.max(STEP_PER_LINK * self.links);
+        self.signed_at + if self.is_clear_step() { step } else { REFRESH }
     }
 
     fn is_clear_step(&self) -> bool {
-        let SupernodeRecord { children: told, capacity, .. } = self.record.content;
+        let SupernodeRecord { children: told, capacity, group_bits, group_size, .. } = self.record.content;
+        let size_step = group_size.abs_diff(self.group_size) > group_size / SIZE_DIVISOR;
+        // In a full mesh everybody sees the size himself.
+        if group_bits > 0 && size_step {
+            return true;
+        }
         let step = (capacity / STEP_DIVISOR).max(1);
         (told < capacity) != (self.children < capacity) || told.abs_diff(self.children) >= step
     }
 
     fn sign(&mut self, world: &World) {
         self.record.content.children = self.children;
+        self.record.content.group_size = self.group_size;
         self.record = sign(self.record.content.clone(), world);
         self.signed_at = world.now.instant;
     }

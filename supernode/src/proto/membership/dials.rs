@@ -1,0 +1,183 @@
+//! Opening links: to those whose time has come, never too many at once.
+
+use std::time::{Duration, Instant};
+
+use nearmesh_common::{NodeId, wire::NodeAddress};
+use rand::{RngExt, seq::IteratorRandom};
+
+use super::{super::world::World, Event, Known, Membership, Stage};
+
+/// Most supernodes of our own group that are known, alive or dead: what 256 groups of 100,000 have, and a full mesh's newcomers (guess).
+const MAX_OWN: usize = 512;
+/// Most of any other group that are known without a link, to be dialled when a contact fails (guess).
+pub(super) const MAX_SPARES: usize = 4;
+/// Most that are known in all: our group, and links and spares for 255 others.
+const MAX_KNOWN: usize = 4096;
+/// Dials under way at once (guess: a handshake costs some 10 kB).
+const MAX_DIALS: usize = 64;
+/// The same as long as nobody has answered yet: what is known then is a list that may be old (guess).
+const MAX_FIRST_DIALS: usize = 8;
+/// How long a dial may take, until the peer's hello (guess: longer than the transport gives it).
+pub(super) const DIAL_WAIT: Duration = Duration::from_secs(15);
+/// Whoever was let go is not dialled for so long (guess).
+const LET_GO: Duration = Duration::from_secs(60);
+/// Who has fewer links dials whomever it knows, of whatever group: one of them may lie to it (guess).
+const FEW_LINKS: usize = 3;
+/// Before we dial somebody who is likely to dial us just now, in milliseconds (guess: a round trip and its handshake).
+const AFTER_YOU: std::ops::Range<u64> = 500..1500;
+
+impl Membership {
+    /// Supernodes learnt elsewhere.
+    pub(in super::super) fn handle_candidates(&mut self, candidates: Vec<NodeAddress>, world: &mut World) {
+        for address in candidates.into_iter().take(MAX_OWN) {
+            if address.node != world.own() && !address.addresses.is_empty() {
+                self.learn(address, false, world);
+            }
+        }
+        self.dial_due(world);
+    }
+
+    /// A link opened: greet whom we wanted to reach.
+    pub(in super::super) fn on_link_up(&mut self, node: NodeId) {
+        if let Some(known) = self.table.get_mut(&node).filter(|known| known.is_dialling()) {
+            known.greeted = true;
+            self.events.push_back(Event::Greet(node));
+        }
+    }
+
+    /// A link, or the attempt at one, ended.
+    pub(in super::super) fn on_link_gone(&mut self, node: &NodeId, world: &mut World) {
+        let Some(known) = self.table.get_mut(node) else { return };
+        known.greeted = false;
+        let Some(known) = self.table.get(node) else { return };
+        let needed = known.mine || known.theirs;
+        if known.is_member() {
+            self.events.push_back(Event::Down(*node));
+        }
+        if !needed && known.is_member() {
+            let at = world.now.instant + LET_GO;
+            self.table.set_stage(node, Stage::Resting { at, dial: self.is_dialled_alone(node) });
+        } else if !known.is_resting() {
+            self.fail(node, world);
+        }
+        self.dial_due(world);
+    }
+
+    /// Makes sure that a supernode is known; whether it is. Of those that are not linked only so many are remembered.
+    pub(super) fn learn(&mut self, address: NodeAddress, linked: bool, world: &World) -> bool {
+        let node = address.node;
+        if self.table.get(&node).is_some() {
+            return true;
+        }
+        let ids = self.groups().ids(self.groups().of(&node.0));
+        let resting = |(_, known): &(&NodeId, &Known)| known.is_resting();
+        let full = match self.is_of_ours(&node) {
+            true => self.table.all_in(ids.clone()).count() >= MAX_OWN,
+            false => self.table.all_in(ids.clone()).filter(resting).count() >= MAX_SPARES,
+        };
+        if (full || self.table.len() >= MAX_KNOWN) && !linked {
+            let worst = self.table.all_in(ids).filter(resting).max_by_key(|(_, known)| known.tries);
+            let Some((worst, _)) = worst.filter(|(_, known)| known.tries > 0) else { return false };
+            let worst = *worst;
+            self.table.remove(&worst);
+        }
+        let dial = self.is_dialled_alone(&node);
+        let stage = Stage::Resting { at: world.now.instant, dial };
+        self.table.insert(node, Known::new(address.addresses, stage));
+        true
+    }
+
+    /// Whether it is dialled as soon as it is known, not only when its group lacks a contact.
+    pub(super) fn is_dialled_alone(&self, node: &NodeId) -> bool {
+        self.is_of_ours(node) || self.table.members().len() < FEW_LINKS
+    }
+
+    /// Somebody saw it alive: no reason to wait any longer. `calls` says that it is likely to dial us.
+    pub(super) fn hasten(&mut self, node: &NodeId, calls: bool, world: &mut World) {
+        let Some(known) = self.table.get_mut(node).filter(|known| known.is_resting() && known.may_serve())
+        else {
+            return;
+        };
+        known.tries = 0;
+        let wait =
+            if calls { Duration::from_millis(world.rng.random_range(AFTER_YOU)) } else { Duration::ZERO };
+        let stage = Stage::Resting { at: world.now.instant + wait, dial: self.is_dialled_alone(node) };
+        self.table.set_stage(node, stage);
+    }
+
+    pub(super) fn may_dial(&self) -> bool {
+        let most = if self.has_met { MAX_DIALS } else { MAX_FIRST_DIALS };
+        self.is_serving() && self.table.dialling() < most
+    }
+
+    pub(super) fn dial_due(&mut self, world: &mut World) {
+        while self.may_dial() {
+            let due = self.table.first_resting().filter(|(at, _)| *at <= world.now.instant);
+            let Some((at, node)) = due else { return };
+            if self.table.get(&node).is_some_and(Known::may_serve) {
+                self.dial(&node, world);
+            } else {
+                self.table.set_stage(&node, Stage::Resting { at, dial: false });
+            }
+        }
+    }
+
+    pub(super) fn dial(&mut self, node: &NodeId, world: &mut World) {
+        let until = world.now.instant + DIAL_WAIT;
+        self.table.set_stage(node, Stage::Dialling { until });
+        let Some(known) = self.table.get_mut(node) else { return };
+        known.greeted = world.links.contains(node);
+        if known.greeted {
+            // It is linked already, as a child of ours, or we of its.
+            self.events.push_back(Event::Greet(*node));
+        } else {
+            world.dial(known.address(*node));
+        }
+    }
+
+    /// Dials that led nowhere, or to somebody who says nothing.
+    pub(super) fn give_up_overdue(&mut self, world: &mut World) {
+        while let Some((_, node)) = self.table.first_overdue().filter(|(at, _)| *at <= world.now.instant) {
+            self.fail(&node, world);
+        }
+    }
+
+    /// Tries some of those who are lost, in spite of their waits: mates first. Who is alone tries harder.
+    pub(super) fn probe(&mut self, world: &mut World) {
+        let alone = self.table.members().len() == 0;
+        let some = if alone { MAX_FIRST_DIALS } else { 1 };
+        let lost = |(_, known): &(&NodeId, &Known)| {
+            (alone || known.tries > 0) && known.is_resting() && known.may_serve()
+        };
+        let ids = self.groups().ids(self.own_group());
+        let mates = self.table.all_in(ids).filter(lost).map(|(node, _)| *node);
+        let mut chosen: Vec<NodeId> = mates.sample(&mut world.rng, some);
+        if chosen.is_empty() {
+            chosen = self.table.all().filter(lost).map(|(node, _)| *node).sample(&mut world.rng, some);
+        }
+        for node in chosen {
+            if self.may_dial() {
+                self.dial(&node, world);
+            }
+        }
+    }
+
+    fn fail(&mut self, node: &NodeId, world: &mut World) {
+        let Some(known) = self.table.get_mut(node) else { return };
+        let at = known.fail(world);
+        let dial = self.is_dialled_alone(node);
+        self.table.set_stage(node, Stage::Resting { at, dial });
+        if self.table.get(node).is_some_and(Known::is_hopeless) {
+            self.table.remove(node);
+        }
+        self.after_failure(node, world);
+    }
+
+    /// When somebody that is learnt of or whose group changed is dialled: of two who learn of each other at the same time one waits for the
+    /// other. Whoever has hardly a link waits for nobody.
+    pub(super) fn turn_of(&self, node: &NodeId, world: &mut World) -> Instant {
+        let waits = *node < world.own() && self.mates().nth(FEW_LINKS).is_some();
+        let wait = if waits { world.rng.random_range(AFTER_YOU) } else { 0 };
+        world.now.instant + Duration::from_millis(wait)
+    }
+}

@@ -1,0 +1,137 @@
+//! One supernode that we know of.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use nearmesh_common::{
+    NodeId, Now, UnixMillis, presence::MAX_ADDRESSES, signed::Verified, supernode_record::LIFETIME,
+    supernode_record::SupernodeRecord, wire::NodeAddress,
+};
+use rand::RngExt;
+
+use super::super::world::World;
+
+/// The wait before the first dial after a failure; it doubles with each.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// How often it doubles: up to two minutes.
+const DOUBLINGS: u8 = 8;
+/// Dials until a supernode is forgotten: more than an hour, so that a net that fell apart in two finds itself again.
+const MAX_TRIES: u8 = 40;
+
+/// How we stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// No link, and none before `at`; whether it is dialled then, or only when somebody of its group is needed.
+    Resting { at: Instant, dial: bool },
+    /// A link is being opened, or is open and waits for the hello.
+    Dialling { until: Instant },
+    /// It said hello, on a link that lives.
+    Member { since: Instant },
+}
+
+/// A supernode: its record, if we saw one, and how we stand.
+#[derive(Debug)]
+pub(super) struct Known {
+    record: Option<Box<Verified<SupernodeRecord>>>,
+    /// Where it is, if there is no record to say it.
+    addresses: Vec<SocketAddr>,
+    pub(super) stage: Stage,
+    /// Whether we said hello on the present link.
+    pub(super) greeted: bool,
+    /// Failures in a row.
+    pub(super) tries: u8,
+    /// Whether we need the link.
+    pub(super) mine: bool,
+    /// Whether the other end needs the link.
+    pub(super) theirs: bool,
+}
+
+impl Known {
+    pub(super) fn new(mut addresses: Vec<SocketAddr>, stage: Stage) -> Self {
+        addresses.truncate(MAX_ADDRESSES);
+        Self { record: None, addresses, stage, greeted: false, tries: 0, mine: true, theirs: true }
+    }
+
+    pub(super) fn record(&self) -> Option<&Verified<SupernodeRecord>> {
+        self.record.as_deref()
+    }
+
+    /// What it says of its group: into how many bits it sees the net divided, and how many it sees there.
+    pub(super) fn claim(&self) -> Option<(u8, u16)> {
+        self.record.as_ref().map(|record| (record.content.group_bits, record.content.group_size))
+    }
+
+    pub(super) fn set_record(&mut self, record: Verified<SupernodeRecord>) {
+        self.addresses = Vec::new();
+        self.record = Some(Box::new(record));
+    }
+
+    /// Its record is no longer believed; where it was is remembered.
+    pub(super) fn take_record(&mut self) -> Option<Verified<SupernodeRecord>> {
+        let record = *self.record.take()?;
+        self.addresses.clone_from(&record.content.addresses);
+        Some(record)
+    }
+
+    pub(super) fn address(&self, node: NodeId) -> NodeAddress {
+        let addresses = self.record.as_ref().map_or(&self.addresses, |record| &record.content.addresses);
+        NodeAddress { node, addresses: addresses.clone() }
+    }
+
+    pub(super) fn sequence(&self) -> Option<UnixMillis> {
+        self.record.as_ref().map(|record| record.content.sequence)
+    }
+
+    /// When its record is no longer believed.
+    pub(super) fn expires(&self) -> Option<UnixMillis> {
+        self.sequence().map(|sequence| sequence.after(LIFETIME))
+    }
+
+    /// Whether it says that it serves.
+    pub(super) fn serves(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.content.serving)
+    }
+
+    /// Whether it is worth dialling: it did not say that it stepped down.
+    pub(super) fn may_serve(&self) -> bool {
+        self.record.as_ref().is_none_or(|record| record.content.serving)
+    }
+
+    pub(super) fn is_member(&self) -> bool {
+        matches!(self.stage, Stage::Member { .. })
+    }
+
+    pub(super) fn is_dialling(&self) -> bool {
+        matches!(self.stage, Stage::Dialling { .. })
+    }
+
+    pub(super) fn is_resting(&self) -> bool {
+        matches!(self.stage, Stage::Resting { .. })
+    }
+
+    /// Whether it may be dialled now, if it is needed.
+    pub(super) fn is_at_hand(&self, now: Now) -> bool {
+        self.may_serve() && matches!(self.stage, Stage::Resting { at, .. } if at <= now.instant)
+    }
+
+    /// A link or a dial failed: when to try again.
+    pub(super) fn fail(&mut self, world: &mut World) -> Instant {
+        let wait = FIRST_WAIT * (1 << self.tries.min(DOUBLINGS));
+        let jitter = wait.mul_f64(world.rng.random_range(0.0..0.5));
+        self.tries = self.tries.saturating_add(1);
+        self.greeted = false;
+        world.now.instant + wait + jitter
+    }
+
+    /// It stepped down, and its record is over: it is not asked again.
+    pub(super) fn give_up(&mut self) {
+        self.tries = MAX_TRIES;
+    }
+
+    /// Whether it is to be forgotten.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.is_resting() && self.record.is_none() && self.tries >= MAX_TRIES
+    }
+}

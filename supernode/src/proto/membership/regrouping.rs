@@ -1,0 +1,140 @@
+//! What is done every few seconds: to see whether the net is divided as it should be, and whether somebody who was lost is back.
+
+use std::time::Duration;
+
+use nearmesh_common::{NodeId, wire::mesh::Mesh};
+
+use rand::seq::IteratorRandom;
+
+use super::{
+    super::{
+        placement::{Group, Groups},
+        world::World,
+    },
+    Event, Known, Membership, Stage,
+    dials::MAX_SPARES,
+    division::TRANSITION,
+    estimate,
+};
+
+/// How long a round takes (guess: seldom enough to cost nothing, often enough to follow the others in a few).
+pub(super) const ROUND: Duration = Duration::from_secs(5);
+/// In which rounds somebody who is lost is tried: 250 B/s of handshakes that lead nowhere.
+const PROBE_ROUNDS: u32 = 3;
+/// In which rounds a mate is told what we see: a message of 12 bytes, and everybody has heard from somebody within a minute.
+const DIGEST_ROUNDS: u32 = 8;
+
+impl Membership {
+    /// About how many supernodes there are, this one included.
+    pub(in super::super) fn number(&self) -> u32 {
+        estimate::number(&self.own.record().content.node, self.groups(), &self.table)
+    }
+
+    pub(super) fn handle_round(&mut self, world: &mut World) {
+        let Some(round) = self.spreading.next_round(world) else { return };
+        if self.division.expire(world.now.instant) {
+            self.events.push_back(Event::Regrouped);
+        }
+        self.own.set_links(self.table.members().len(), self.mates().count() + 1);
+        if !self.is_serving() {
+            return;
+        }
+        let majority = self.table.majority();
+        if let Some(groups) = self.division.next(self.number(), majority, world.now.instant) {
+            self.regroup(groups, false, world);
+        }
+        if round % PROBE_ROUNDS == 0 || self.table.members().len() == 0 {
+            self.probe(world);
+        }
+        if self.mates().next().is_none()
+            && let Some(whom) = self.members().choose(&mut world.rng)
+        {
+            self.ask_for_mates(whom, world);
+        }
+        if round % DIGEST_ROUNDS == 0 {
+            self.tell_digest(world);
+        }
+    }
+
+    /// From now on the net is divided so.
+    pub(super) fn regroup(&mut self, groups: Groups, newcomer: bool, world: &mut World) {
+        let former = self.groups();
+        self.division.change(groups, newcomer, world.now.instant);
+        self.own.set_links(self.table.members().len(), self.mates().count() + 1);
+        self.own.set_groups(groups, world);
+        self.tell_own(world);
+        self.sort_anew(world);
+        self.ask_other_parts(former, world);
+        self.events.push_back(Event::Regrouped);
+        self.tell_digest_to_all(world);
+    }
+
+    /// Decides anew who is dialled alone, and which links we need.
+    fn sort_anew(&mut self, world: &mut World) {
+        let mut spares: Option<(Group, usize)> = None;
+        let nodes: Vec<NodeId> = self.table.all().map(|(node, _)| *node).collect();
+        for node in nodes {
+            let (group, ours) = (self.groups().of(&node.0), self.is_of_ours(&node));
+            let Some(known) = self.table.get_mut(&node) else { continue };
+            match known.stage {
+                Stage::Member { .. } if ours && !std::mem::replace(&mut known.mine, true) => {
+                    world.tell_mesh(node, Mesh::Uses(true));
+                }
+                Stage::Resting { at, .. } if ours => {
+                    let at = at.min(self.turn_of(&node, world));
+                    self.table.set_stage(&node, Stage::Resting { at, dial: true });
+                }
+                Stage::Resting { at, .. } => {
+                    let before = spares.filter(|(of, _)| *of == group).map_or(0, |(_, count)| count);
+                    spares = Some((group, before + 1));
+                    if before < MAX_SPARES {
+                        self.table.set_stage(&node, Stage::Resting { at, dial: false });
+                    } else {
+                        self.table.remove(&node);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.tending.clear();
+        for group in self.other_groups() {
+            self.tend_soon(group, world);
+        }
+    }
+
+    /// Asks one member of each part that our group did not comprise before.
+    fn ask_other_parts(&mut self, former: Groups, world: &mut World) {
+        let ids = self.groups().ids(self.own_group());
+        let mut parts: Vec<Group> =
+            self.table.members_in(ids.clone()).map(|node| former.of(&node.0)).collect();
+        parts.dedup();
+        let own = former.of(&world.own().0);
+        for part in parts.into_iter().filter(|part| *part != own) {
+            if let Some(node) = self.table.members_in(former.ids(part)).find(|node| ids.contains(node)) {
+                self.ask_for_mates(node, world);
+            }
+        }
+        // A newcomer knows nobody of its group: whoever it knows may.
+        if self.mates().next().is_none()
+            && let Some(node) = self.members().next()
+        {
+            self.ask_for_mates(node, world);
+        }
+    }
+
+    /// Whether a change is under way, so that links are kept which seem to serve nothing.
+    pub(super) fn is_changing(&self) -> bool {
+        self.division.transition_ends().is_some()
+    }
+
+    /// How long until it is over, at most.
+    pub(super) fn until_settled(&self, world: &World) -> Duration {
+        let ends = self.division.transition_ends();
+        ends.map_or(Duration::ZERO, |ends| ends.saturating_duration_since(world.now.instant).min(TRANSITION))
+    }
+
+    /// Whether somebody is known, but not linked.
+    pub(super) fn is_resting(&self, node: &NodeId) -> bool {
+        self.table.get(node).is_some_and(Known::is_resting)
+    }
+}

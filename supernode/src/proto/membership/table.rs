@@ -1,0 +1,171 @@
+//! All supernodes that we know of, in the orders in which they are asked for.
+//!
+//! Invariant: who is a member, who is dialled when, and when a record expires stand in ordered sets beside the table, so that no event
+//! and no timeout looks at all of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+    time::Instant,
+};
+
+use nearmesh_common::{
+    NodeId, UnixMillis,
+    signed::Verified,
+    supernode_record::{MAX_GROUP_BITS, SupernodeRecord},
+};
+
+use super::known::{Known, Stage};
+
+/// The table.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    known: BTreeMap<NodeId, Known>,
+    members: BTreeSet<NodeId>,
+    resting: BTreeSet<(Instant, NodeId)>,
+    dialling: BTreeSet<(Instant, NodeId)>,
+    expiries: BTreeSet<(UnixMillis, NodeId)>,
+    /// How many members say how many bits.
+    votes: [u16; MAX_GROUP_BITS as usize + 1],
+}
+
+impl Table {
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    pub(super) fn get(&self, node: &NodeId) -> Option<&Known> {
+        self.known.get(node)
+    }
+
+    /// For what does not decide where it stands: use [`Self::set_stage`] and [`Self::set_record`] for that.
+    pub(super) fn get_mut(&mut self, node: &NodeId) -> Option<&mut Known> {
+        self.known.get_mut(node)
+    }
+
+    pub(super) fn is_member(&self, node: &NodeId) -> bool {
+        self.members.contains(node)
+    }
+
+    pub(super) fn members(&self) -> impl ExactSizeIterator<Item = NodeId> + Clone {
+        self.members.iter().copied()
+    }
+
+    pub(super) fn members_in(
+        &self,
+        ids: RangeInclusive<NodeId>,
+    ) -> impl DoubleEndedIterator<Item = NodeId> + Clone {
+        self.members.range(ids).copied()
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = (&NodeId, &Known)> {
+        self.known.iter()
+    }
+
+    pub(super) fn all_in(&self, ids: RangeInclusive<NodeId>) -> impl Iterator<Item = (&NodeId, &Known)> {
+        self.known.range(ids)
+    }
+
+    /// How many dials are under way.
+    pub(super) fn dialling(&self) -> usize {
+        self.dialling.len()
+    }
+
+    /// How many bits more than half of the members see.
+    pub(super) fn majority(&self) -> Option<u8> {
+        let most = (0..=MAX_GROUP_BITS).max_by_key(|bits| self.votes[usize::from(*bits)])?;
+        (usize::from(self.votes[usize::from(most)]) * 2 > self.members.len()).then_some(most)
+    }
+
+    pub(super) fn insert(&mut self, node: NodeId, known: Known) {
+        self.remove(&node);
+        let stage = known.stage;
+        self.known.insert(node, known);
+        self.enter(node, stage);
+    }
+
+    pub(super) fn remove(&mut self, node: &NodeId) -> Option<Known> {
+        let known = self.known.get(node)?;
+        let (stage, expires) = (known.stage, known.expires());
+        self.leave(*node, stage);
+        expires.map(|expires| self.expiries.remove(&(expires, *node)));
+        self.known.remove(node)
+    }
+
+    pub(super) fn set_stage(&mut self, node: &NodeId, stage: Stage) {
+        let Some(before) = self.known.get(node).map(|known| known.stage) else { return };
+        self.leave(*node, before);
+        if let Some(known) = self.known.get_mut(node) {
+            known.stage = stage;
+        }
+        self.enter(*node, stage);
+    }
+
+    pub(super) fn set_record(&mut self, record: Verified<SupernodeRecord>) {
+        let node = record.content.node;
+        self.vote(&node, false);
+        let Some(known) = self.known.get_mut(&node) else { return };
+        let before = known.expires();
+        known.set_record(record);
+        let after = known.expires();
+        before.map(|before| self.expiries.remove(&(before, node)));
+        after.map(|after| self.expiries.insert((after, node)));
+        self.vote(&node, true);
+    }
+
+    /// Its record is no longer believed.
+    pub(super) fn take_record(&mut self, node: &NodeId) -> Option<Verified<SupernodeRecord>> {
+        self.vote(node, false);
+        let known = self.known.get_mut(node)?;
+        let before = known.expires();
+        let record = known.take_record();
+        before.map(|before| self.expiries.remove(&(before, *node)));
+        record
+    }
+
+    /// Whose record expires first, and when.
+    pub(super) fn first_expiry(&self) -> Option<(UnixMillis, NodeId)> {
+        self.expiries.first().copied()
+    }
+
+    /// Whose dial is over first, and when.
+    pub(super) fn first_overdue(&self) -> Option<(Instant, NodeId)> {
+        self.dialling.first().copied()
+    }
+
+    /// Who is dialled next, and when.
+    pub(super) fn first_resting(&self) -> Option<(Instant, NodeId)> {
+        self.resting.first().copied()
+    }
+
+    fn enter(&mut self, node: NodeId, stage: Stage) {
+        match stage {
+            Stage::Resting { at, dial: true } => drop(self.resting.insert((at, node))),
+            Stage::Resting { dial: false, .. } => {}
+            Stage::Dialling { until } => drop(self.dialling.insert((until, node))),
+            Stage::Member { .. } => {
+                self.members.insert(node);
+                self.vote(&node, true);
+            }
+        }
+    }
+
+    fn leave(&mut self, node: NodeId, stage: Stage) {
+        match stage {
+            Stage::Resting { at, dial: true } => drop(self.resting.remove(&(at, node))),
+            Stage::Resting { dial: false, .. } => {}
+            Stage::Dialling { until } => drop(self.dialling.remove(&(until, node))),
+            Stage::Member { .. } => {
+                self.vote(&node, false);
+                self.members.remove(&node);
+            }
+        }
+    }
+
+    fn vote(&mut self, node: &NodeId, counts: bool) {
+        let known = self.known.get(node).filter(|known| known.is_member());
+        let Some((bits, _)) = known.and_then(Known::claim) else { return };
+        let votes = &mut self.votes[usize::from(bits.min(MAX_GROUP_BITS))];
+        *votes = if counts { votes.saturating_add(1) } else { votes.saturating_sub(1) };
+    }
+}
