@@ -18,8 +18,8 @@ use crate::profile::Profile;
 
 /// The file that is read when none is named, if it is in the profile.
 pub const FILE_NAME: &str = "nearmesh.toml";
-/// Children that a supernode takes (KaZaA's supernodes had 100 to 160; guess: today's machines, three times that).
-pub const DEFAULT_CAPACITY: u32 = 500;
+/// Children that a supernode would like to have at most (FastTrack's ratio, 100:1; KaZaA's supernodes had 100 to 160).
+pub const DEFAULT_CAPACITY: u32 = nearmesh_supernode::proto::DEFAULT_CAPACITY;
 /// Uploads at a time (guess: enough to fill a home line, few enough for each to be quick).
 pub const DEFAULT_UPLOAD_SLOTS: u32 = 8;
 /// Pairs that are relayed at a time, unless the user says otherwise.
@@ -37,10 +37,10 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Promote {
-    /// When it can and the net needs one.
+    /// When the net is short of supernodes and this node can be one; until there are too many.
     #[default]
     Auto,
-    /// At once.
+    /// At once, and as long as it runs.
     Always,
     /// Not at all.
     Never,
@@ -54,8 +54,10 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// When to be a supernode.
     pub promote: Option<Promote>,
-    /// Children to take as a supernode.
+    /// Children to take as a supernode while others have room; three times as many while they have not.
     pub capacity: Option<u32>,
+    /// Whether bytes on this line cost money, where the system does not tell: then it never makes itself a supernode.
+    pub metered: Option<bool>,
     /// Files and folders to share, beyond those that were added by hand. Absolute.
     pub share: Vec<PathBuf>,
     /// Where files go that others send. Absolute.
@@ -109,8 +111,10 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// When to be a supernode.
     pub promote: Promote,
-    /// Children to take as a supernode.
+    /// Children to take as a supernode while others have room; three times as many while they have not.
     pub capacity: u32,
+    /// What the user says of the line.
+    pub metered: Option<bool>,
     /// Files and folders to share, beyond those that were added by hand.
     pub share: Vec<PathBuf>,
     /// Where files go that others send.
@@ -214,6 +218,7 @@ impl Config {
                 .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
             promote: overrides.promote.or(self.promote).unwrap_or_default(),
             capacity: self.capacity.unwrap_or(DEFAULT_CAPACITY),
+            metered: self.metered,
             share: self.share,
             inbox: self.inbox.unwrap_or_else(|| profile.inbox()),
             downloads: self.downloads.unwrap_or_else(|| profile.downloads()),

@@ -10,6 +10,7 @@ mod client;
 mod home;
 mod host_cache;
 mod presence;
+pub mod promotion;
 pub mod push;
 mod questions;
 mod registration;
@@ -27,7 +28,7 @@ use nearmesh_common::{
     wire::{
         NodeAddress,
         file::{Change, JournalMark},
-        home::{Decline, DirectoryEntry, RequestId, ToChild, ToHome},
+        home::{Decline, DirectoryEntry, Neighbourhood, RequestId, ToChild, ToHome},
         query::{Hit, Query, SearchSummary},
         signal::{RelayOffer, Signal},
     },
@@ -193,6 +194,8 @@ pub enum Event {
     HostCache(Vec<Candidate>),
     /// The relays near to this node, nearest first, at most [`MAX_RELAYS`](nearmesh_common::wire::signal::MAX_RELAYS).
     Relays(Vec<RelayOffer>),
+    /// The home says how full it and the supernodes around it are.
+    Neighbourhood(Neighbourhood),
     /// The home holds our journal up to here.
     Registered(JournalMark),
     /// Results, verified as far as they can be.

@@ -4,7 +4,8 @@
 //! to call `handle(Input::Timeout, now)` next.
 //!
 //! [`Supernode`] owns one sub-protocol per file and routes between them; they never call each other. To its children it is
-//! a home: `children` admits them, `registration` keeps their files. To other supernodes it is a member of the near-mesh:
+//! a home: `door` says who may come in, `children` admits them, `registration` keeps their files, `shedding` hands on those that are too many,
+//! `neighbourhood` tells them how full everybody is. To other supernodes it is a member of the near-mesh:
 //! `membership` knows who serves, keeps a link to each of its group and to some of every other (`placement` says which group is whose), and `summaries` tells its own group what is worth asking here.
 //! A child's search (`search`, planned by `waves`) goes to the members whose summary has its words, and to a contact in each other group (`reach`), which
 //! runs the same machine over its own; `answers` sees that each query is answered once. Where users are
@@ -18,17 +19,20 @@
 //! - A peer's input costs at most what its budget (`budget`) and the named bound of each table allow.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod alternatives;
 mod answers;
 mod batches;
 mod budget;
 mod children;
 mod dial_back;
 mod directory;
+mod door;
 mod handover;
 mod links;
 mod lookup;
 mod machine;
 mod membership;
+mod neighbourhood;
 mod placement;
 mod publishing;
 mod reach;
@@ -36,6 +40,7 @@ mod registration;
 mod relays;
 mod schedule;
 mod search;
+mod shedding;
 mod signals;
 mod summaries;
 #[cfg(test)]
@@ -46,6 +51,7 @@ mod waves;
 mod world;
 
 pub use machine::{Config, DEFAULT_CAPACITY, Supernode};
+pub use neighbourhood::neighbourhood;
 pub use world::Counters;
 
 use std::{net::SocketAddr, time::Duration};

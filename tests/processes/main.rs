@@ -3,6 +3,7 @@
 mod everybody;
 mod hostile;
 mod journey;
+mod promotion;
 mod reaching;
 mod recovery;
 mod refusals;

@@ -21,6 +21,8 @@ pub const MAX_SUPERNODE_LIST: usize = 200;
 pub const MAX_NODES_PER_USER: usize = 32;
 /// Most relays in one list (guess: several times the three candidates of a pair).
 pub const MAX_RELAY_LIST: usize = 16;
+/// The longest wait that a home may ask for (guess: nobody waits more than 10 s for a home).
+pub const MAX_LATER_MILLIS: u32 = 5_000;
 /// Largest revocation list, in bytes: about 10,000 revoked certificates.
 pub const MAX_CRL_BYTES: usize = 512 * 1024;
 
@@ -192,6 +194,33 @@ pub enum ToChild {
         /// Why.
         reason: Decline,
     },
+    /// To a child that strangers can reach: how loaded we are here. Said when that has changed clearly and room is, or was, short.
+    Neighbourhood(Neighbourhood),
+    /// Too many come at once, and nobody has room: ask again after so many milliseconds, at most [`MAX_LATER_MILLIS`].
+    Later {
+        /// From now; chosen for this one node.
+        millis: u32,
+    },
+}
+
+/// How loaded a home is, and the supernodes that it knows: what a child needs to judge whether the net is short of supernodes.
+///
+/// A supernode that claims to have more than twice the home's own capacity counts as if it had that, equally full; so a few that lie
+/// about their capacity change little.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Neighbourhood {
+    /// The home's own children.
+    pub children: u32,
+    /// How many it would like to have at most. 0 if it is about to leave.
+    pub capacity: u32,
+    /// The children of all supernodes that the home knows, its own included.
+    pub all_children: u32,
+    /// How many these would like to have at most.
+    pub all_capacity: u32,
+    /// How many supernodes that are, the home included unless it is about to leave.
+    pub supernodes: u32,
+    /// How many of the home's children strangers can reach: those that might serve.
+    pub candidates: u32,
 }
 
 /// What a directory holder says of one node of a user.

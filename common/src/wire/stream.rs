@@ -8,6 +8,9 @@ use crate::ContentHash;
 /// Most ranges in one request: several sources and holes in a partial file, not a byte-by-byte probe.
 pub const MAX_RANGES: usize = 64;
 
+/// Most bytes of one measurement (guess: a quarter of a second at 1 MB/s tells slow lines from others).
+pub const MAX_MEASURED_BYTES: u32 = 256 * 1024;
+
 /// What a stream is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Open {
@@ -25,6 +28,9 @@ pub enum Open {
     Ping,
     /// To the authority: a ticket for another node of the user that asks, answered with [`InviteReply`].
     Invite,
+    /// Count what I send on this stream, and in which time it comes: answered with [`MeasureReply`], and then with [`Measured`] at
+    /// its end.
+    Measure,
 }
 
 /// Some bytes, from `start` up to but not including `end`; both multiples of the chunk group, except at the end of the content.
@@ -121,6 +127,24 @@ pub struct Kept;
 pub struct Pong {
     /// The address from which the ping came, as seen here.
     pub observed: std::net::SocketAddr,
+}
+
+/// The answer to `Measure`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MeasureReply {
+    /// Send up to [`MAX_MEASURED_BYTES`].
+    Go,
+    /// Not now.
+    Busy,
+}
+
+/// What came of a measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    /// How many bytes came after the first piece.
+    pub bytes: u32,
+    /// In which time, from the first piece to the last.
+    pub micros: u32,
 }
 
 /// The answer to `Invite`.

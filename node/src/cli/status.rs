@@ -30,6 +30,7 @@ fn text(status: &Status) -> String {
     };
     let mut text = format!(
         "{user} is up, as {role}\n\n  \
+         role        {reason}\n  \
          node        {node}\n  \
          listens on  {listen}\n  \
          home        {home}\n  \
@@ -41,6 +42,7 @@ fn text(status: &Status) -> String {
          up for      {uptime}\n  \
          version     {version}\n",
         user = status.user,
+        reason = harmless(&status.role_reason),
         node = status.node_id,
         listen = status.listen,
         home = attachment(status.home.as_ref(), status),

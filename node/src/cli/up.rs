@@ -32,7 +32,7 @@ pub(super) struct Up {
     /// The UDP address of everything; port 0 lets the system choose [default: 0.0.0.0:0]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// When to become a supernode [default: auto]
+    /// When to be a supernode; `nearmesh status` says why it is one or not [default: auto]
     #[arg(long, value_enum, value_name = "WHEN")]
     promote: Option<Promote>,
     /// Whether to forward packets for nodes that cannot reach each other [default: true]

@@ -169,6 +169,7 @@ async fn serve_stream(
                 node.endpoint.direct_remote(connection).unwrap_or_else(|| connection.remote_address());
             answer(&mut send, &Pong { observed }).await;
         }
+        Open::Measure => node.measuring.serve(send, receive).await,
         Open::Invite => {
             let reply = node.invite_for_peer(&peer.user).await;
             let reply = reply.map_or(InviteReply::NotTheAuthority, InviteReply::Ticket);

@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 use super::{
     accept::Incoming,
     asking::Asker,
+    bandwidth::Desk,
     clock::wall,
     connections::{CloseCode, Connections},
     downloads::Downloads,
@@ -98,6 +99,8 @@ pub struct Node {
     pub discovery: mpsc::Sender<nat::Input>,
     /// What the router gave on request.
     pub port_mapping: watch::Sender<PortMapping>,
+    /// Others who measure how fast bytes come here.
+    pub measuring: Desk,
     /// Told when the node should end.
     pub stop: watch::Sender<bool>,
 }

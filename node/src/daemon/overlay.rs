@@ -6,6 +6,7 @@
 //! this task.
 
 mod outputs;
+mod promoting;
 mod view;
 
 use std::{
@@ -39,9 +40,10 @@ use super::{
 };
 use crate::{
     config::Promote,
-    proto::{self as client, Candidate, Client, Event, Question, Reached},
+    proto::{self as client, Candidate, Client, Event, Question, Reached, promotion},
 };
 
+use promoting::Role;
 pub use view::Overlay;
 
 /// How often round trips are read from the transport and the published view is renewed.
@@ -92,6 +94,8 @@ pub enum Command {
     },
     /// A revocation list to look at, ours or a peer's.
     Crl(Box<[u8]>),
+    /// How many bytes a second go to the home, if that could be measured.
+    Measured(Option<u64>),
     /// Leave politely, then say so.
     Leave(oneshot::Sender<()>),
 }
@@ -101,6 +105,7 @@ pub struct OverlayTask {
     node: Arc<Node>,
     client: Client,
     supernode: Option<Supernode>,
+    role: Role,
     /// Links that are up, by peer.
     linked: BTreeMap<NodeId, (LinkId, Peer)>,
     /// Links that the client asked for.
@@ -128,6 +133,7 @@ impl OverlayTask {
             client.handle(client::Input::CrlAdopted(crl.der().into()), now());
         }
         Self {
+            role: Role::new(&node.settings, &node.profile),
             node,
             client,
             supernode: None,
@@ -176,7 +182,7 @@ impl OverlayTask {
 
     fn next_timeout(&self) -> Instant {
         let supernode = self.supernode.as_ref().and_then(Supernode::poll_timeout);
-        [self.client.poll_timeout(), supernode]
+        [self.client.poll_timeout(), supernode, self.role.poll_timeout()]
             .into_iter()
             .flatten()
             .min()
@@ -187,6 +193,7 @@ impl OverlayTask {
         let now = now();
         self.client.handle(client::Input::Timeout, now);
         self.tell_supernode(supernode::Input::Timeout);
+        self.tell_role(promotion::Input::Timeout);
     }
 
     fn on_link(&mut self, event: LinkEvent) {
@@ -282,6 +289,7 @@ impl OverlayTask {
                 self.client.handle(client::Input::Signal { home, signal }, now());
             }
             Command::Crl(der) => self.consider_crl(&der),
+            Command::Measured(rate) => self.tell_role(promotion::Input::Measured(rate)),
             Command::Leave(_) => {}
         }
     }
@@ -301,10 +309,11 @@ impl OverlayTask {
             info!("no supernode of the net answers: this node, the net's authority, becomes the first");
             self.promote();
         }
+        self.look_after_role();
         self.publish();
     }
 
-    /// Until supernodes elect themselves, an `auto` node serves only where the net would otherwise have nobody.
+    /// A net of which nobody serves has nobody who could say that it is short of supernodes.
     fn should_be_the_first_supernode(&self) -> bool {
         self.node.settings.promote == Promote::Auto
             && self.node.authority.is_some()
@@ -357,32 +366,6 @@ impl OverlayTask {
         }
         self.client.handle(client::Input::CrlAdopted(der.into()), now());
         self.tell_supernode(supernode::Input::CrlAdopted(der.into()));
-    }
-
-    /// Becomes a supernode, and its own child.
-    pub fn promote(&mut self) {
-        let addresses = self.node.addresses();
-        let mut machine = Supernode::new(
-            supernode::Config { capacity: self.node.settings.capacity },
-            Arc::clone(&self.node.keyring) as Arc<dyn Keyring>,
-            addresses.clone(),
-            rand::random(),
-            now(),
-        );
-        let me =
-            Peer { node: self.node.id, user: self.node.address.user.clone(), observed: self.node.listen };
-        if let Some(crl) = self.node.keyring.membership().crl() {
-            machine.handle(supernode::Input::CrlAdopted(crl.der().into()), now());
-        }
-        machine.handle(supernode::Input::LinkUp { peer: me }, now());
-        for (_, peer) in self.linked.values() {
-            machine.handle(supernode::Input::LinkUp { peer: peer.clone() }, now());
-        }
-        let known = self.client.candidates().into_iter().map(|candidate| candidate.address).collect();
-        machine.handle(supernode::Input::Candidates(known), now());
-        self.supernode = Some(machine);
-        self.client.handle(client::Input::Serving(true), now());
-        self.publish();
     }
 
     /// Tells the home, the children and the other supernodes that this node leaves.

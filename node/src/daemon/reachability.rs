@@ -170,6 +170,7 @@ impl Reachability {
                 nat: report.nat,
                 reach,
                 verdict: report.verdict,
+                witnesses: report.witnesses,
                 mapping_lifetime: report.mapping_lifetime,
                 keep_alive: keep_alive(report.mapping_lifetime, DEFAULT_KEEP_ALIVE),
                 relays,

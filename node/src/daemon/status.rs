@@ -18,6 +18,7 @@ impl Node {
             user: self.address.clone(),
             net: self.address.net.clone(),
             role: if overlay.serving { Role::Supernode } else { Role::Ordinary },
+            role_reason: overlay.why.clone(),
             listen: self.listen,
             home: home(&overlay),
             standby: overlay.standby.map(|node| attachment(&overlay, node)),

@@ -32,6 +32,8 @@ pub struct Whereabouts {
     pub reach: Reach,
     /// The same in more detail, for the user.
     pub verdict: Verdict,
+    /// How many others have seen, independently, that strangers come in.
+    pub witnesses: usize,
     /// A silence that the NAT was seen to survive.
     pub mapping_lifetime: Option<Duration>,
     /// How often something must pass on a path through the NAT, so that it stays open.
@@ -50,6 +52,7 @@ impl Whereabouts {
             nat: Nat::default(),
             reach: Reach::Unknown,
             verdict: Verdict::default(),
+            witnesses: 0,
             mapping_lifetime: None,
             keep_alive: DEFAULT_KEEP_ALIVE,
             relays: false,

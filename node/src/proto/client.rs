@@ -1,7 +1,11 @@
 //! The node's machine: owns the sub-protocols, hands each its part of what happens, and turns what they want into
 //! outputs.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use nearmesh_common::{
     NodeId, Now,
@@ -10,7 +14,7 @@ use nearmesh_common::{
     wire::{
         NodeAddress,
         file::JournalMark,
-        home::{Refusal, ToChild, ToHome},
+        home::{MAX_LATER_MILLIS, Refusal, ToChild, ToHome},
     },
 };
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -175,6 +179,10 @@ impl Client {
                 let alternatives = self.on_records(records, now);
                 self.with_home(now, |home, scene| home.on_redirect(from, &alternatives, scene));
             }
+            ToChild::Later { millis } => {
+                let wait = Duration::from_millis(millis.min(MAX_LATER_MILLIS).into());
+                self.with_home(now, |home, scene| home.on_later(from, wait, scene));
+            }
             ToChild::StandbyKept => self.home.on_standby_kept(from),
             ToChild::Refused(refusal) => {
                 if refusal == Refusal::NotASupernode {
@@ -201,6 +209,9 @@ impl Client {
             ToChild::Declined { id, reason } => self.questions.on_declined(id, reason, now),
             ToChild::Relays(named) => {
                 self.relays.on_relays(named, self.keyring.node(), now);
+            }
+            ToChild::Neighbourhood(around) => {
+                self.outputs.push_back(Output::Event(Event::Neighbourhood(around)));
             }
             ToChild::Signal { home, signal } if signal.to == self.keyring.node() => {
                 self.outputs.push_back(Output::Event(Event::Signal { home, signal }));

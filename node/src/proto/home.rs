@@ -2,14 +2,17 @@
 //!
 //! A node that knows little first *scouts*: it measures a few remembered supernodes and asks the first that answers
 //! for a fresh list. Then it *surveys*: it measures at least five supernodes, and *attaches* to the nearest with
-//! room. A full one names alternatives, which are tried in turn. The next best on another machine becomes the
+//! room. A full one names alternatives, which are tried in turn; where nobody has room and too many come at once, it says when
+//! to come again. The next best on another machine becomes the
 //! *standby*, on a link that stays open. When the home's link breaks, `Attach` goes to the standby at once; without a
 //! standby the node waits a random moment and surveys again, so that the children of a dead supernode do not arrive
-//! all at once. At home it surveys every few minutes and moves only for a clear and lasting gain.
+//! all at once. At home it surveys every few minutes and moves only for a clear and lasting gain; or when the home itself names others,
+//! because it has too many children or steps down (`leaving`).
 //!
 //! Invariant: every step under way has an end in time; what is not answered by then has failed. A node that serves as a
 //! supernode is its own home and needs no standby: where its own process is, its index is.
 
+mod leaving;
 mod links;
 mod standby;
 mod steps;
@@ -81,7 +84,13 @@ enum Stage {
     /// One that lives was asked for a list.
     Listing { from: NodeId, until: Instant },
     /// Which one is nearest?
-    Surveying(Survey),
+    Surveying {
+        survey: Survey,
+        /// The home asked us to go.
+        leaving: bool,
+    },
+    /// A supernode said when to come again. The link to it stays open.
+    Waiting { to: NodeId, until: Instant },
     /// Asking for a place.
     Attaching { to: NodeId, until: Instant },
     /// Left for good.
@@ -141,10 +150,11 @@ impl Homing {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let stage = match &self.stage {
             Stage::Settled => self.survey_at,
-            Stage::Resting { until } | Stage::Listing { until, .. } | Stage::Attaching { until, .. } => {
-                Some(*until)
-            }
-            Stage::Scouting(survey) | Stage::Surveying(survey) => Some(survey.poll_timeout()),
+            Stage::Resting { until }
+            | Stage::Listing { until, .. }
+            | Stage::Waiting { until, .. }
+            | Stage::Attaching { until, .. } => Some(*until),
+            Stage::Scouting(survey) | Stage::Surveying { survey, .. } => Some(survey.poll_timeout()),
             Stage::Left => return None,
         };
         let standby = self.home.and_then(|_| self.standby.poll_timeout());
@@ -223,6 +233,7 @@ impl Homing {
         match self.stage {
             Stage::Attaching { to, .. } if to == node => self.attempt_failed(scene),
             Stage::Listing { from, .. } if from == node => self.survey(&[], scene),
+            Stage::Waiting { to, .. } if to == node => self.attempt_failed(scene),
             _ => {}
         }
         if self.home == Some(node) {
@@ -242,11 +253,11 @@ impl Homing {
                     self.rest(scene);
                 }
             }
-            Stage::Surveying(survey) => {
+            Stage::Surveying { survey, leaving } => {
                 survey.on_probed(node, answered);
-                let began = survey.began();
+                let (began, leaving) = (survey.began(), *leaving);
                 if survey.is_over(scene.now) {
-                    self.decide(began, scene);
+                    self.decide(began, leaving, scene);
                 }
             }
             _ => {}
@@ -303,7 +314,7 @@ impl Homing {
                 self.tries += 1;
                 self.try_alternatives(alternatives, scene);
             }
-            _ if self.home == Some(from) => self.leave_home(scene),
+            _ if self.home == Some(from) => self.leave_home(alternatives, scene),
             _ => {}
         }
         self.prune();
@@ -343,9 +354,13 @@ impl Homing {
                 scene.hosts.handle_failed(*from, scene.now);
                 self.survey(&[], scene);
             }
-            Stage::Surveying(survey) if survey.is_over(scene.now) => {
-                let began = survey.began();
-                self.decide(began, scene);
+            Stage::Surveying { survey, leaving } if survey.is_over(scene.now) => {
+                let (began, leaving) = (survey.began(), *leaving);
+                self.decide(began, leaving, scene);
+            }
+            Stage::Waiting { to, until } if *until <= now => {
+                let to = *to;
+                self.attach(to, scene);
             }
             Stage::Attaching { to, until } if *until <= now => {
                 let silent = *to;

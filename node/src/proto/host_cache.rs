@@ -10,7 +10,7 @@ use std::{
 };
 
 use nearmesh_common::{NodeId, Now, UnixMillis, supernode_record::SupernodeRecord, wire::NodeAddress};
-use rand::seq::SliceRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::{Candidate, Load};
@@ -29,6 +29,10 @@ const FULL_FOR: Duration = Duration::from_secs(60);
 const FAILED_FOR: Duration = Duration::from_secs(15);
 /// How often that doubles: up to 16 minutes.
 const MAX_DOUBLINGS: u32 = 6;
+/// Round trips that differ by no more are the same: the jitter of a local network. So are those a quarter longer (guess).
+const SAME: Duration = Duration::from_millis(1);
+/// Free places that count at most (the usual capacity).
+const USUAL_ROOM: u32 = 100;
 /// How often the cache is worth writing to disk (guess: a crash may cost the measurements of a minute).
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 /// How long after the first change of such a minute: a list brings many at once.
@@ -133,6 +137,18 @@ impl HostCache {
         }
     }
 
+    /// It said when to come again.
+    pub(super) fn on_busy(&mut self, node: NodeId, wait: Duration, now: Now) {
+        if let Some(host) = self.hosts.get_mut(&node) {
+            host.avoid_until = Some(now.instant + wait);
+        }
+    }
+
+    /// Whether one more child finds a place there, as far as we heard.
+    pub(super) fn has_room(&self, node: NodeId) -> bool {
+        self.hosts.get(&node).is_some_and(Host::has_room)
+    }
+
     /// It is no supernode (any more).
     pub(super) fn forget(&mut self, node: NodeId, now: Now) {
         if self.hosts.remove(&node).is_some() {
@@ -191,28 +207,47 @@ impl HostCache {
     }
 
     /// The nearest of those that were measured since `since`, among those with room if there are any; never `except`.
-    pub(super) fn nearest(&self, since: Instant, except: Option<NodeId>, now: Now) -> Option<NodeId> {
-        self.measured(now)
-            .filter(|(node, host, _)| Some(*node) != except && host.answered_since(since))
-            .min_by_key(|(node, host, rtt)| (!host.has_room(), *rtt, *node))
-            .map(|(node, ..)| node)
+    pub(super) fn nearest(
+        &self,
+        since: Instant,
+        except: Option<NodeId>,
+        rng: &mut ChaCha8Rng,
+        now: Now,
+    ) -> Option<NodeId> {
+        let measured =
+            self.measured(now).filter(|(node, host, _)| Some(*node) != except && host.answered_since(since));
+        let ranked = measured.map(|(node, host, rtt)| (u8::from(!host.has_room()), rtt, node));
+        self.one_of_the_nearest(ranked.collect(), rng)
     }
 
     /// The nearest of the measured on another machine than `home`'s: another IP address if there is one, at
     /// least another node.
-    pub(super) fn second(&self, home: NodeId, now: Now) -> Option<NodeId> {
+    pub(super) fn second(&self, home: NodeId, rng: &mut ChaCha8Rng, now: Now) -> Option<NodeId> {
         let home_ips: Vec<IpAddr> = self
             .hosts
             .get(&home)
             .map(|host| host.addresses.iter().map(SocketAddr::ip).collect())
             .unwrap_or_default();
-        self.measured(now)
-            .filter(|(node, ..)| *node != home)
-            .min_by_key(|(node, host, rtt)| {
-                let same_machine = host.addresses.iter().any(|address| home_ips.contains(&address.ip()));
-                (same_machine, !host.has_room(), *rtt, *node)
-            })
-            .map(|(node, ..)| node)
+        let others = self.measured(now).filter(|(node, ..)| *node != home);
+        let ranked = others.map(|(node, host, rtt)| {
+            let same_machine = host.addresses.iter().any(|address| home_ips.contains(&address.ip()));
+            (2 * u8::from(same_machine) + u8::from(!host.has_room()), rtt, node)
+        });
+        self.one_of_the_nearest(ranked.collect(), rng)
+    }
+
+    /// Of the best rank one that is as near as the nearest, as far as that means anything: by lot, with a lot for each free place, so that
+    /// not all run to the same.
+    fn one_of_the_nearest(
+        &self,
+        mut ranked: Vec<(u8, Duration, NodeId)>,
+        rng: &mut ChaCha8Rng,
+    ) -> Option<NodeId> {
+        let (best, nearest, _) = *ranked.iter().min()?;
+        let as_near = (nearest * 5 / 4).max(nearest + SAME);
+        ranked.retain(|(rank, rtt, _)| *rank == best && *rtt <= as_near);
+        let lots = |(_, _, node): &(u8, Duration, NodeId)| self.hosts[node].lots();
+        ranked.choose_weighted(rng, lots).ok().map(|(_, _, node)| *node)
     }
 
     /// A supernode that is clearly and lastingly nearer than `home`: it is below two thirds of the home's best round
@@ -303,6 +338,12 @@ impl Host {
 
     fn has_room(&self) -> bool {
         self.load.is_none_or(|load| load.children < load.capacity)
+    }
+
+    /// A lot for each free place, and one for who has none; no more than usual for who claims more.
+    fn lots(&self) -> u32 {
+        let free = self.load.map_or(USUAL_ROOM, |load| load.capacity.saturating_sub(load.children));
+        free.clamp(1, USUAL_ROOM)
     }
 
     fn recent(&self, now: Now) -> impl DoubleEndedIterator<Item = Duration> {

@@ -33,7 +33,7 @@ use super::{Candidate, Client, Config, Event, Input, Output};
 
 /// An `Instant` can only be had from the clock; which one it is does not matter.
 #[allow(clippy::disallowed_methods)]
-fn the_beginning() -> Now {
+pub(super) fn the_beginning() -> Now {
     Now { instant: Instant::now(), wall: WALL }
 }
 
@@ -49,6 +49,8 @@ struct Scripted {
     holds: JournalMark,
     redirects_to: Vec<u8>,
     refuses: Option<Refusal>,
+    /// Tells whoever wants to attach to come again.
+    later: Option<u32>,
 }
 
 impl Scripted {
@@ -61,6 +63,7 @@ impl Scripted {
             holds: JournalMark::default(),
             redirects_to: Vec::new(),
             refuses: None,
+            later: None,
         }
     }
 }
@@ -100,10 +103,14 @@ fn ms(millis: u64) -> Duration {
 impl Scene {
     /// Alice knows the first supernode; there are as many as `rtts`, numbered from 1.
     fn new(rtts: &[u64]) -> Self {
+        Self::seeded(rtts, 7)
+    }
+
+    fn seeded(rtts: &[u64], seed: u64) -> Self {
         let now = the_beginning();
         let script = |rtt: &u64| Scripted::new(ms(*rtt));
         Self {
-            alice: Client::new(Config::default(), keyring(0), 7, now),
+            alice: Client::new(Config::default(), keyring(0), seed, now),
             now,
             supernodes: (1..).zip(rtts.iter().map(script)).collect(),
             relays: BTreeMap::new(),
@@ -232,6 +239,9 @@ impl Scene {
             }
             ToHome::Attach { .. } | ToHome::Standby if !script.redirects_to.is_empty() => {
                 ToChild::Redirect(script.redirects_to.iter().map(|number| self.record(*number)).collect())
+            }
+            ToHome::Attach { .. } if script.later.is_some() => {
+                ToChild::Later { millis: script.later.unwrap() }
             }
             ToHome::Attach { .. } => ToChild::Attached { journal: script.holds, home: self.record(number) },
             ToHome::Standby => ToChild::StandbyKept,

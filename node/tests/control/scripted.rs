@@ -156,6 +156,7 @@ impl NodeApi for Alice {
             user: "alice@lab".parse().unwrap(),
             net: "lab".parse().unwrap(),
             role: Role::Ordinary,
+            role_reason: "it is no supernode because there are enough: they are 40 % full".to_owned(),
             listen: "127.0.0.1:1".parse().unwrap(),
             home: Some(home),
             standby: None,

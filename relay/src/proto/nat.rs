@@ -7,6 +7,7 @@
 //!   (`mapping`, `fresh`).
 //! - *Filtering*: a supernode sends us a packet from another port, or has another supernode send one, to which we
 //!   have never sent; what comes in was let in (`filtering`).
+//! - *Witnesses*: a node that is reachable asks another supernode for a dial-back too (`witnesses`).
 //! - *Hairpinning*: a fresh socket sends to our own address outside (`hairpin`).
 //! - *Lifetime*: sockets that fall silent are called after a while (`lifetime`), in the background, for two minutes.
 //!
@@ -27,6 +28,7 @@ mod run;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod witnesses;
 
 use std::{fmt, net::SocketAddr};
 
@@ -39,6 +41,7 @@ pub use discovery::Discovery;
 pub use filtering::{CONTACT_MEMORY, Contacts};
 pub use lifetime::SILENCES;
 pub use verdict::{Report, Verdict, keep_alive};
+pub use witnesses::ENOUGH as ENOUGH_WITNESSES;
 
 /// Something happened.
 #[derive(Clone, Debug, PartialEq, Eq)]

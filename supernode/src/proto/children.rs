@@ -1,9 +1,8 @@
 //! Who is attached here, and by what right.
 //!
 //! A node attaches with a presence that it signed for this very attachment: about itself, naming this supernode as its
-//! home, later than any seen before. A full supernode names others that have room; while none has, it takes a few more than it
-//! wanted, so that nobody is left outside. A child whose link broke is remembered for as long as a replay of its
-//! presence could be tried.
+//! home, later than any seen before. Whether there is a place for it is `door`'s business. A child whose link broke is remembered for as
+//! long as a replay of its presence could be tried.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,10 +19,8 @@ use nearmesh_common::{
 
 use super::world::World;
 
-/// A full supernode takes a quarter more while no other has room (guess: better slow than homeless).
-const OVERFLOW_DIVISOR: u32 = 4;
-/// Standbys for each child that fits: as each node keeps one home and one standby, twice the mean.
-const STANDBYS_PER_PLACE: usize = 2;
+/// Standbys for each place: as each node keeps one home and one standby, several times the mean.
+const STANDBYS_PER_PLACE: usize = 6;
 /// Departed nodes that are remembered (guess: several times the children; 2 kB each).
 const MAX_DEPARTED: usize = 2048;
 /// Searches and lookups of one child at the same time (a node has at most as many open).
@@ -44,8 +41,6 @@ pub(super) struct Children {
 pub(super) enum Admission {
     /// It is a child now.
     Taken(Box<Verified<Presence>>),
-    /// There is no room.
-    Full,
     /// The presence is not good for it.
     Refused,
 }
@@ -92,20 +87,19 @@ impl Children {
         self.attached.values().map(|presence| &presence.content)
     }
 
-    /// A node asks to be a child. `room_elsewhere` says whether it has anywhere to go instead, `listed` what the
-    /// directory saw of it last.
+    /// How many it would like to have at most.
+    pub(super) fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// A node that may come in asks to be a child. `listed` is what the directory saw of it last.
     pub(super) fn on_attach(
         &mut self,
         from: NodeId,
         presence: Signed<Presence>,
-        room_elsewhere: bool,
         listed: Option<UnixMillis>,
         world: &mut World,
     ) -> Admission {
-        let known = self.attached.contains_key(&from) || from == world.own();
-        if !known && !self.has_place(room_elsewhere) {
-            return Admission::Full;
-        }
         let newest = self.last_sequence(&from).max(listed);
         let Some(verified) = check(from, presence, newest, world).filter(|verified| verified.content.online)
         else {
@@ -203,11 +197,6 @@ impl Children {
             home: world.own(),
             reach: presence.content.reach,
         })
-    }
-
-    fn has_place(&self, room_elsewhere: bool) -> bool {
-        let overflow = if room_elsewhere { 0 } else { self.capacity / OVERFLOW_DIVISOR };
-        self.attached.len() < (self.capacity + overflow) as usize
     }
 
     fn last_sequence(&self, node: &NodeId) -> Option<UnixMillis> {

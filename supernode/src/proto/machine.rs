@@ -15,29 +15,32 @@ use nearmesh_common::{
     signed::{Keyring, Verified},
     supernode_record::SupernodeRecord,
     wire::{
-        home::ToChild,
+        home::{Neighbourhood, ToChild},
         mesh::{Mesh, SummaryVersion},
         query::{Hit, Query},
     },
 };
 
 use super::{
-    CloseReason, Input, Output, Peer,
+    CloseReason, Input, Output, Peer, alternatives,
     answers::Answers,
     children::Children,
     dial_back,
     directory::Directory,
+    door::{Door, Elsewhere},
     lookup::Lookups,
     membership::{Event, Membership},
+    neighbourhood::{Telling, neighbourhood},
     publishing::Publishing,
     registration::Registrations,
     search::Searches,
+    shedding::Shedding,
     summaries::Summaries,
     world::{Counters, World},
 };
 
-/// Children that a supernode takes when nobody says how many (guess: KaZaA's took 60 to 150, on modems).
-pub const DEFAULT_CAPACITY: u32 = 300;
+/// Children that a supernode would like to have at most when nobody says how many (FastTrack's ratio, 100:1; KaZaA's took 60 to 150).
+pub const DEFAULT_CAPACITY: u32 = 100;
 
 /// After stepping down, children that stayed are told again this often (guess: longer than it takes to attach elsewhere).
 const REMIND_EVERY: Duration = Duration::from_secs(3);
@@ -45,7 +48,7 @@ const REMIND_EVERY: Duration = Duration::from_secs(3);
 /// What its owner decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// How many children it takes, as long as others have room.
+    /// How many children it takes, as long as others have room; three times as many while they have not.
     pub capacity: u32,
 }
 
@@ -61,6 +64,9 @@ pub struct Supernode {
     directory: Directory,
     publishing: Publishing,
     lookups: Lookups,
+    telling: Telling,
+    door: Door,
+    shedding: Shedding,
     crl: Option<Box<[u8]>>,
     /// When children that are still here after stepping down are told again.
     remind_at: Option<Instant>,
@@ -93,6 +99,9 @@ impl Supernode {
             directory: Directory::default(),
             publishing: Publishing::default(),
             lookups: Lookups::default(),
+            telling: Telling::new(now.instant),
+            door: Door::default(),
+            shedding: Shedding::default(),
             crl: None,
             remind_at: None,
             world,
@@ -147,6 +156,8 @@ impl Supernode {
             self.lookups.poll_timeout(),
             self.publishing.poll_timeout(),
             self.remind_at,
+            Some(self.telling.poll_timeout()),
+            self.shedding.poll_timeout(),
         ];
         timeouts.into_iter().flatten().min()
     }
@@ -159,6 +170,32 @@ impl Supernode {
     /// The supernodes of the near-mesh that are alive, this one first.
     pub fn members(&self) -> impl Iterator<Item = &Verified<SupernodeRecord>> {
         self.membership.records()
+    }
+
+    /// How full this supernode and those that it knows are.
+    pub fn neighbourhood(&self) -> Neighbourhood {
+        let record = &self.membership.own_record().content;
+        let capacity = if record.serving { record.capacity } else { 0 };
+        let children = u32::try_from(self.children.len()).unwrap_or(u32::MAX);
+        let candidates = u32::try_from(self.candidates().count()).unwrap_or(u32::MAX);
+        let others = self.membership.records().skip(1).map(|record| &record.content);
+        let others = others.filter(|other| other.serving).map(|other| (other.children, other.capacity));
+        neighbourhood((children, capacity), candidates, others)
+    }
+
+    /// The children that strangers can reach.
+    fn candidates(&self) -> impl Iterator<Item = NodeId> {
+        let own = self.world.own();
+        let reachable = self.children.presences().filter(|presence| presence.reach.is_reachable());
+        reachable.map(|presence| presence.node).filter(move |node| *node != own)
+    }
+
+    /// Tells one of them, who cannot know it yet.
+    fn tell_neighbourhood(&mut self, child: NodeId) {
+        if self.candidates().any(|candidate| candidate == child) {
+            let around = self.telling.seen().unwrap_or_else(|| self.neighbourhood());
+            self.world.tell_child(child, ToChild::Neighbourhood(around));
+        }
     }
 
     /// Into how many groups it sees the near-mesh divided, as a number of leading bits of ids.
@@ -215,7 +252,37 @@ impl Supernode {
         self.children.remove(node);
         self.searches.handle_child_lost(node, &mut self.world);
         self.lookups.handle_child_lost(node);
-        self.membership.handle_load(self.children.len(), &mut self.world);
+        self.handle_load();
+    }
+
+    fn handle_load(&mut self) {
+        let (children, capacity) = (self.children.len(), self.children.capacity());
+        self.membership.handle_load(children, &mut self.world);
+        self.shedding.handle_load(children, capacity, self.world.now.instant);
+        self.telling.handle_load(children, capacity, self.world.now.instant);
+    }
+
+    /// Where else there is a place, as far as we hear.
+    fn elsewhere(&self) -> Elsewhere {
+        alternatives::elsewhere(self.membership.records().skip(1))
+    }
+
+    /// Names others to a node that should go there.
+    fn redirect(&mut self, node: NodeId) {
+        let others = self.membership.records().skip(1);
+        let others = alternatives::alternatives(others, &mut self.world.rng);
+        self.world.tell_child(node, ToChild::Redirect(others));
+    }
+
+    /// Hands some of the children on that are too many, if others have room.
+    fn shed(&mut self) {
+        let room = self.elsewhere() == Elsewhere::Room && self.membership.is_serving();
+        let own = self.world.own();
+        let children: Vec<_> = self.children.nodes().filter(|child| *child != own).collect();
+        let (capacity, now) = (self.children.capacity(), self.world.now.instant);
+        for child in self.shedding.chosen(children, capacity, room, now, &mut self.world.rng) {
+            self.redirect(child);
+        }
     }
 
     /// Routes what one part decided to the others, until there is no more.
@@ -292,8 +359,15 @@ impl Supernode {
         self.directory.handle_members(self.division(), self.world.now);
     }
 
+    fn look_around(&mut self) {
+        let candidates: Vec<_> = self.candidates().collect();
+        let around = self.neighbourhood();
+        self.telling.handle_look(around, &candidates, &mut self.world);
+    }
+
     fn handle_step_down(&mut self) {
         self.membership.handle_step_down(&mut self.world);
+        self.look_around();
         self.send_children_away();
     }
 
@@ -302,8 +376,7 @@ impl Supernode {
         let own = self.world.own();
         let children: Vec<_> = self.children.nodes().filter(|child| *child != own).collect();
         for child in &children {
-            let others = self.membership.alternatives_or_all(child, &self.world.links);
-            self.world.tell_child(*child, ToChild::Redirect(others));
+            self.redirect(*child);
         }
         self.remind_at = (!children.is_empty()).then(|| self.world.now.instant + REMIND_EVERY);
     }
@@ -344,6 +417,12 @@ impl Supernode {
         let children = self.publishing.handle_timeout(&self.world);
         self.tell_again(children);
         self.lookups.handle_timeout(&mut self.world);
+        if self.shedding.is_due(self.world.now.instant) {
+            self.shed();
+        }
+        if self.telling.is_due(self.world.now.instant) {
+            self.look_around();
+        }
     }
 }
 

@@ -63,6 +63,11 @@ impl Registrations {
         }
     }
 
+    /// What is held of a node.
+    pub(super) fn mark(&self, node: &NodeId) -> Option<JournalMark> {
+        self.held.get(node).map(|held| held.mark)
+    }
+
     /// A batch of changes; returns what is held now. `None` if the node has no registration here.
     pub(super) fn on_publish(
         &mut self,

@@ -27,6 +27,8 @@ pub struct Counters {
     pub repeated_queries: u64,
     /// Children's questions that were declined.
     pub declined: u64,
+    /// Attachments and batches of files that have to come again, because too many came at once.
+    pub put_off: u64,
     /// Files that found no place in the index.
     pub files_dropped: u64,
     /// Views of a peer's summary that were lost and asked for again.

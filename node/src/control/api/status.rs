@@ -18,6 +18,8 @@ pub struct Status {
     pub net: NetName,
     /// What it does there.
     pub role: Role,
+    /// Why, in a sentence.
+    pub role_reason: String,
     /// The UDP port that it has.
     pub listen: SocketAddr,
     /// Where it is registered; a supernode is its own home.

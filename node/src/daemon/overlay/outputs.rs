@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::{Command, OverlayTask};
 use crate::{
     daemon::{clock::now, connections::CloseCode, host_cache},
-    proto::{self as client, Candidate, Event},
+    proto::{self as client, Candidate, Event, promotion},
     shares::Batch,
 };
 
@@ -101,11 +101,13 @@ impl OverlayTask {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Home(_) | Event::Standby(_) | Event::Registered(_) => {
-                if let Event::Home(Some(home)) = &event {
-                    info!(home = %home.address.node.short(), "attached");
+                if let Event::Home(home) = &event {
+                    home.iter().for_each(|home| info!(home = %home.address.node.short(), "attached"));
+                    self.tell_role(promotion::Input::Home(home.is_some()));
                 }
                 self.publish();
             }
+            Event::Neighbourhood(around) => self.tell_role(promotion::Input::Neighbourhood(around)),
             Event::Relays(relays) => {
                 self.node.relays.send_replace(relays);
             }

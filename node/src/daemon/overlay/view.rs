@@ -17,6 +17,8 @@ pub struct Overlay {
     pub standby: Option<NodeId>,
     /// Whether this node is a supernode.
     pub serving: bool,
+    /// In a sentence: why it is, or is not, a supernode.
+    pub why: String,
     /// Its children, where it is.
     pub children: usize,
     /// Supernodes known, itself included.
@@ -44,7 +46,8 @@ impl OverlayTask {
         self.view.send_replace(Overlay {
             home: self.client.home(),
             standby: self.client.standby(),
-            serving: self.supernode.is_some(),
+            serving: self.supernode.is_some() && !self.role.is_draining(),
+            why: self.role.why(),
             children: self.supernode.as_ref().map_or(0, Supernode::children),
             supernodes,
         });

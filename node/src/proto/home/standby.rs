@@ -90,7 +90,7 @@ impl Homing {
         if self.standby.node().is_some() {
             return;
         }
-        let found = scene.hosts.second(home, scene.now);
+        let found = scene.hosts.second(home, scene.rng, scene.now);
         let opened = found.and_then(|node| Some((node, self.open(node, scene)?)));
         self.standby = match opened {
             Some((node, until)) => {

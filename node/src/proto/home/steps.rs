@@ -10,7 +10,7 @@ use super::{ANSWER_WAIT, Action, Homing, LIST_EVERY, Link, SURVEY_EVERY, Scene, 
 const SCOUTED: usize = 8;
 /// Supernodes measured before choosing; the design asks for at least 5. Of 16 taken at random the nearest is in the nearest
 /// sixth of all with a probability of 95 %.
-const SURVEYED: usize = 16;
+pub(super) const SURVEYED: usize = 16;
 /// Known and usable supernodes that make a fresh list unnecessary.
 const ENOUGH: usize = 5;
 /// How long opening a link may take: the transport's idle timeout.
@@ -58,7 +58,7 @@ impl Homing {
         if targets.is_empty() {
             return self.settle_or_rest(scene);
         }
-        self.stage = Stage::Surveying(self.probe(targets, scene));
+        self.stage = Stage::Surveying { survey: self.probe(targets, scene), leaving: false };
     }
 
     pub(super) fn survey_again(&mut self, scene: &mut Scene<'_>) {
@@ -75,9 +75,10 @@ impl Homing {
 
     /// What the survey that began at `since` says: where to attach, whether to move, who is standby. Who did not answer it
     /// may be dead, however near it once was.
-    pub(super) fn decide(&mut self, since: Instant, scene: &mut Scene<'_>) {
+    pub(super) fn decide(&mut self, since: Instant, leaving: bool, scene: &mut Scene<'_>) {
         let target = match self.home {
-            None => scene.hosts.nearest(since, None, scene.now),
+            Some(_) if leaving => return self.leave_for_nearest(since, scene),
+            None => scene.hosts.nearest(since, None, scene.rng, scene.now),
             Some(home) => scene.hosts.clearly_nearer(home, scene.now),
         };
         match target {
@@ -103,18 +104,15 @@ impl Homing {
         if self.home.is_some() || self.tries >= MAX_TRIES {
             return self.settle_or_rest(scene);
         }
-        if let Some(node) = self.fresh(scene) {
+        let fresh = self.fresh(scene);
+        if let Some(node) = fresh.filter(|node| scene.hosts.has_room(*node)) {
             return self.attach(node, scene);
         }
         let unmeasured = alternatives.iter().copied().filter(|node| scene.hosts.rtt(*node).is_none());
         let unmeasured: Vec<_> = unmeasured.take(SURVEYED).collect();
-        self.survey(&unmeasured, scene);
-    }
-
-    /// The home asks us to go. Without a place to go to we stay until its link breaks.
-    pub(super) fn leave_home(&mut self, scene: &mut Scene<'_>) {
-        if let Some(node) = self.standby.kept().or_else(|| self.fresh(scene)) {
-            self.attach(node, scene);
+        match fresh.filter(|_| unmeasured.is_empty()) {
+            Some(node) => self.attach(node, scene),
+            None => self.survey(&unmeasured, scene),
         }
     }
 
@@ -134,9 +132,9 @@ impl Homing {
     }
 
     /// The nearest of those that are known to have been alive a moment ago.
-    fn fresh(&self, scene: &Scene<'_>) -> Option<NodeId> {
+    pub(super) fn fresh(&self, scene: &mut Scene<'_>) -> Option<NodeId> {
         let since = scene.now.instant.checked_sub(FRESH)?;
-        scene.hosts.nearest(since, self.home, scene.now)
+        scene.hosts.nearest(since, self.home, scene.rng, scene.now)
     }
 
     pub(super) fn lose_home(&mut self, scene: &mut Scene<'_>) {
@@ -196,7 +194,9 @@ impl Homing {
     /// Closes the links that no step needs.
     pub(super) fn prune(&mut self) {
         let busy = match self.stage {
-            Stage::Listing { from: node, .. } | Stage::Attaching { to: node, .. } => Some(node),
+            Stage::Listing { from: node, .. }
+            | Stage::Waiting { to: node, .. }
+            | Stage::Attaching { to: node, .. } => Some(node),
             _ => None,
         };
         let needed = [self.home, busy, self.standby.node()];

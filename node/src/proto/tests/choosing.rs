@@ -33,6 +33,57 @@ fn a_full_supernode_redirects_and_an_alternative_becomes_home() {
 }
 
 #[test]
+fn of_supernodes_that_are_equally_near_not_all_nodes_choose_the_same() {
+    let homes: std::collections::BTreeSet<_> = (0..40)
+        .map(|seed| {
+            let mut scene = Scene::seeded(&[20; 10], seed);
+            scene.handle(Input::Candidates((1..=10).map(|n| Candidate::new(address(n))).collect()));
+            scene.advance(ms(1000));
+            scene.home().unwrap()
+        })
+        .collect();
+    assert!(homes.len() >= 8, "only {homes:?} were chosen");
+}
+
+#[test]
+fn who_is_told_to_come_again_does_so_then_and_not_before() {
+    let mut scene = Scene::new(&[12]);
+    scene.supernode(1).later = Some(3000);
+    scene.handle(Input::Candidates(vec![Candidate::new(address(1))]));
+    scene.advance(ms(2900));
+    assert_eq!((scene.home(), scene.sent_to(1, is_attach)), (None, 1));
+    scene.supernode(1).later = None;
+    scene.advance(ms(200));
+    assert_eq!((scene.home(), scene.sent_to(1, is_attach)), (Some(1), 2));
+    assert_eq!(scene.dialled, [1], "the link stayed open");
+}
+
+#[test]
+fn nobody_waits_for_a_place_where_another_has_room() {
+    let mut scene = Scene::new(&[60, 80, 12]);
+    scene.supernode(3).later = Some(3000);
+    scene.handle(Input::Candidates(vec![Candidate::new(address(1))]));
+    scene.advance(ms(1000));
+    assert_eq!(scene.home(), Some(1));
+}
+
+#[test]
+fn a_home_that_has_too_many_is_left_for_a_lighter_one_that_it_names_and_hears_where_to() {
+    let mut scene = Scene::at_home(&[12, 14]);
+    scene.supernode(2).children = 10;
+    let (home, standby) = (scene.home().unwrap(), scene.standby().unwrap());
+    scene.supernode(standby).children = 10;
+    let full = scene.record(standby);
+    scene.supernodes.insert(9, Scripted::new(ms(30)));
+    let lighter = scene.record(9);
+    scene.advance(ms(20_000));
+    scene.receive(home, ToChild::Redirect(vec![lighter, full]));
+    scene.advance(ms(600));
+    assert_eq!(scene.home(), Some(9), "the standby has no room");
+    assert_eq!(scene.sent_to(home, |message| matches!(message, ToHome::Detach(_))), 1);
+}
+
+#[test]
 fn endless_redirects_end_in_a_pause() {
     let mut scene = Scene::new(&[10; 30]);
     for number in 1..=30 {

@@ -22,6 +22,7 @@ use super::{
     mapping::Observations,
     run::{Run, Step},
     verdict::judge,
+    witnesses::Witnesses,
 };
 
 /// How long a node that knows supernodes waits for a link before it tests without one: then it learns its mapping, or that nothing
@@ -65,6 +66,7 @@ pub struct Discovery {
     nat: Nat,
     verdict: Verdict,
     stranger: bool,
+    witnesses: Witnesses,
     lifetime: Option<Duration>,
     lifetime_due: Option<Instant>,
     run: Option<Run>,
@@ -93,6 +95,7 @@ impl Discovery {
             nat: Nat::default(),
             verdict: Verdict::NobodyToAsk,
             stranger: false,
+            witnesses: Witnesses::default(),
             lifetime: None,
             lifetime_due: None,
             run: None,
@@ -130,7 +133,7 @@ impl Discovery {
             }
             Input::DialBack { token, contact } => {
                 let known = self.run.as_mut().is_some_and(|run| run.on_packet(token, contact));
-                if !known {
+                if !known && !self.witnesses.on_packet(token, contact) {
                     tracing::debug!(?token, "a dial-back that was not asked for");
                 }
             }
@@ -154,7 +157,8 @@ impl Discovery {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let run = self.run.as_ref().map(|run| run.poll_timeout(self.now));
         let measuring = self.measuring.as_ref().and_then(Lifetime::poll_timeout);
-        [run, measuring, self.next_round.filter(|_| run.is_none()), self.next_check]
+        let witness = self.is_reachable().then(|| self.witnesses.poll_timeout(&self.observers)).flatten();
+        [run, measuring, witness, self.next_round.filter(|_| run.is_none()), self.next_check]
             .into_iter()
             .flatten()
             .min()
@@ -190,6 +194,7 @@ impl Discovery {
         self.main = Observations::default();
         self.nat = Nat::default();
         self.stranger = false;
+        self.witnesses = Witnesses::default();
         self.lifetime = None;
         self.lifetime_due = None;
         self.silent_rounds = 0;
@@ -212,6 +217,7 @@ impl Discovery {
         let local_net = !self.main.addresses().iter().chain(&self.host).any(wide);
         if wide(&from) || local_net {
             self.stranger = true;
+            self.witnesses.on_stranger(from.ip());
             if self.verdict != Verdict::Reachable {
                 tracing::debug!(%from, "somebody came in by itself: this node is reachable");
                 self.verdict = Verdict::Reachable;
@@ -288,6 +294,12 @@ impl Discovery {
             self.outputs.push_back(Output::Close(Fresh::sockets().collect()));
             self.conclude(&run, now);
         }
+        let witness = self.is_reachable().then(|| self.witnesses.poll(&self.observers, now)).flatten();
+        if let Some((of, by)) = witness {
+            let token = self.token();
+            self.witnesses.asked(of, token, now);
+            self.outputs.push_back(Output::Ask { of, request: DialBack { token: token.0, by } });
+        }
         while let Some(question) = self.measuring.as_mut().and_then(|measuring| measuring.poll(now)) {
             let observer = self.measuring.as_ref().map(Lifetime::observer);
             if let Some(observer) = observer {
@@ -309,7 +321,7 @@ impl Discovery {
             Step::Ask { of, by } => {
                 let token = self.token();
                 if let Some(run) = &mut self.run {
-                    run.asked(by, token, now);
+                    run.asked(of, by, token, now);
                 }
                 self.outputs.push_back(Output::Ask { of, request: DialBack { token: token.0, by } });
             }
@@ -335,6 +347,12 @@ impl Discovery {
             self.nat = run.nat(self.mapped);
             self.stranger &= !run.is_shut();
             self.verdict = judge(self.nat, self.stranger);
+            if !self.is_reachable() {
+                self.witnesses = Witnesses::default();
+            } else {
+                let any_port = run.is_open_otherwise(self.mapped);
+                self.witnesses.handle_round(run.witnesses(any_port), any_port, now);
+            }
             tracing::debug!(verdict = %self.verdict, nat = ?self.nat, "tested");
         }
         if !run.is_silent() && self.is_decided() && self.nat.mapping != Mapping::Unknown {
@@ -384,6 +402,10 @@ impl Discovery {
         matches!(self.verdict, Verdict::Reachable | Verdict::Behind(_))
     }
 
+    fn is_reachable(&self) -> bool {
+        self.verdict == Verdict::Reachable
+    }
+
     fn translated(&self) -> bool {
         !matches!(self.nat.mapping, Mapping::Unknown | Mapping::NoTranslation)
     }
@@ -408,6 +430,7 @@ impl Discovery {
             nat: self.nat,
             server_reflexive: self.main.translated(&self.host).addresses(),
             mapping_lifetime: self.lifetime,
+            witnesses: if self.is_reachable() { self.witnesses.count().max(1) } else { 0 },
         };
         if report != self.reported {
             self.reported = report.clone();

@@ -1,6 +1,7 @@
 //! One round of tests, a few seconds long.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -63,6 +64,10 @@ pub(super) struct Run {
     main: Observations,
     fresh: Fresh,
     dial_backs: Option<DialBacks>,
+    /// Who was asked for the packet with this token.
+    given: BTreeMap<Token, NodeId>,
+    /// Whose packets came, and whether from an address that we had not sent to.
+    came: BTreeMap<NodeId, bool>,
     asked: usize,
     second_port: Option<SecondPort>,
     hairpin: Option<Hairpin>,
@@ -91,6 +96,8 @@ impl Run {
             fresh: Fresh::new(&all),
             dial_backs: (!linked.is_empty()).then(|| DialBacks::new(now)),
             linked,
+            given: BTreeMap::new(),
+            came: BTreeMap::new(),
             asked: 0,
             second_port: None,
             hairpin: None,
@@ -122,7 +129,8 @@ impl Run {
     }
 
     /// A dial-back was asked for.
-    pub(super) fn asked(&mut self, by: DialBackBy, token: Token, now: Instant) {
+    pub(super) fn asked(&mut self, of: NodeId, by: DialBackBy, token: Token, now: Instant) {
+        self.given.insert(token, of);
         // Each pair of kinds goes to the same node, the next pair to the next.
         self.asked += usize::from(by != DialBackBy::OtherPort);
         if let Some(dial_backs) = &mut self.dial_backs {
@@ -167,6 +175,9 @@ impl Run {
     /// A token came at the node's own port; whether this round had given it out.
     pub(super) fn on_packet(&mut self, token: Token, contact: bool) -> bool {
         let hairpin = self.hairpin.as_mut().is_some_and(|hairpin| hairpin.on_packet(token));
+        if let Some(of) = self.given.get(&token) {
+            *self.came.entry(*of).or_default() |= !contact;
+        }
         hairpin || self.dial_backs.as_mut().is_some_and(|dial_backs| dial_backs.on_packet(token, contact))
     }
 
@@ -199,8 +210,7 @@ impl Run {
     /// What stands before the node, as far as this round saw. `mapped`: an address that a router gave on request.
     pub(super) fn nat(&self, mapped: Option<SocketAddr>) -> Nat {
         let mapping = self.mapping();
-        let on_request = mapped.is_some_and(|mapped| self.main.addresses().contains(&mapped));
-        let open_otherwise = mapping == Mapping::NoTranslation || on_request;
+        let open_otherwise = self.is_open_otherwise(mapped);
         let translated = !matches!(mapping, Mapping::Unknown | Mapping::NoTranslation);
         Nat {
             mapping,
@@ -208,6 +218,18 @@ impl Run {
             port_step: self.fresh.port_step().filter(|_| translated && !mapping.is_stable()),
             hairpinning: self.hairpin.as_ref().filter(|_| translated).map(Hairpin::found),
         }
+    }
+
+    /// There is no NAT, or a mapping that was made on request.
+    pub(super) fn is_open_otherwise(&self, mapped: Option<SocketAddr>) -> bool {
+        let on_request = mapped.is_some_and(|mapped| self.main.addresses().contains(&mapped));
+        self.mapping() == Mapping::NoTranslation || on_request
+    }
+
+    /// By whose dial-backs it is proven that strangers come in, if they do.
+    pub(super) fn witnesses(&self, open_otherwise: bool) -> BTreeSet<NodeId> {
+        let proves = |(_, stranger): &(&NodeId, &bool)| **stranger || open_otherwise;
+        self.came.iter().filter(proves).map(|(of, _)| *of).collect()
     }
 
     fn mapping(&self) -> Mapping {

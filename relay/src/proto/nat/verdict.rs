@@ -19,6 +19,9 @@ pub struct Report {
     pub server_reflexive: Vec<SocketAddr>,
     /// A silence that the NAT was seen to survive.
     pub mapping_lifetime: Option<Duration>,
+    /// How many others have seen, independently, that strangers come in: of a reachable node at least one, and at most
+    /// [`ENOUGH_WITNESSES`](super::ENOUGH_WITNESSES) are counted.
+    pub witnesses: usize,
 }
 
 /// How well a node can be reached.

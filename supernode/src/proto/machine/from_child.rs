@@ -6,8 +6,8 @@ use nearmesh_common::{
     signed::{Signed, Verified},
     wire::{
         NodeAddress,
-        file::JournalMark,
-        home::{Decline, Refusal, RequestId, ToChild, ToHome},
+        file::{Change, JournalMark},
+        home::{Decline, MAX_LATER_MILLIS, Refusal, RequestId, ToChild, ToHome},
     },
 };
 
@@ -16,6 +16,7 @@ use super::{
         budget::Charge,
         children::{Admission, MAX_OPEN_QUESTIONS},
         dial_back,
+        door::Word,
         placement::Place,
         relays,
     },
@@ -32,16 +33,7 @@ impl Supernode {
             ToHome::Standby => self.on_standby(from),
             ToHome::Refresh(presence) => self.on_refresh(from, presence),
             ToHome::Detach(presence) => self.on_detach(from, presence),
-            ToHome::Publish { after, upto, changes } => {
-                let attached = self.children.contains(&from);
-                let held = attached
-                    .then(|| self.registrations.on_publish(from, after, upto, &changes, &mut self.world));
-                match held.flatten() {
-                    Some(mark) => self.world.tell_child(from, ToChild::Published(mark)),
-                    None => self.world.strange(&from, "files of a node that is no child"),
-                }
-                self.summaries.handle_changed(&self.world);
-            }
+            ToHome::Publish { after, upto, changes } => self.on_publish(from, after, upto, &changes),
             ToHome::Search { id, query } => self.on_search(from, id, query),
             ToHome::Cancel(id) => self.searches.on_cancel(from, id, &mut self.world),
             ToHome::Lookup { id, user } => self.on_lookup(from, id, user),
@@ -61,6 +53,26 @@ impl Supernode {
             }
             ToHome::Crl(crl) => self.on_crl(from, crl),
         }
+    }
+
+    /// A batch that comes when there is too much is answered with what is held: the child sends it again after a while.
+    fn on_publish(&mut self, from: NodeId, after: JournalMark, upto: u64, changes: &[Change]) {
+        if !self.children.contains(&from) {
+            return self.world.strange(&from, "files of a node that is no child");
+        }
+        let own = from == self.world.own();
+        let held = match own || self.door.may_publish(changes.len(), self.world.now.instant) {
+            true => self.registrations.on_publish(from, after, upto, changes, &mut self.world),
+            false => {
+                self.world.counters.put_off += 1;
+                self.registrations.mark(&from)
+            }
+        };
+        match held {
+            Some(mark) => self.world.tell_child(from, ToChild::Published(mark)),
+            None => self.world.strange(&from, "files of a node that has no registration"),
+        }
+        self.summaries.handle_changed(&self.world);
     }
 
     fn on_list_relays(&mut self, from: NodeId) {
@@ -85,31 +97,40 @@ impl Supernode {
 
     fn on_attach(&mut self, from: NodeId, presence: Signed<Presence>, journal: JournalMark) {
         if !self.membership.is_serving() && from != self.world.own() {
-            let others = self.membership.alternatives_or_all(&from, &self.world.links);
-            let answer = match others.is_empty() {
-                true => ToChild::Refused(Refusal::NotASupernode),
-                false => ToChild::Redirect(others),
-            };
-            return self.world.tell_child(from, answer);
+            if self.membership.records().nth(1).is_some() {
+                return self.redirect(from);
+            }
+            return self.world.tell_child(from, ToChild::Refused(Refusal::NotASupernode));
         }
         if !self.world.charge(&from, Charge::Presence, 1) {
             return self.world.tell_child(from, ToChild::Refused(Refusal::Presence));
         }
-        let listed = self.directory.sequence_of(&from);
-        let room_elsewhere = self.membership.has_room_elsewhere();
-        match self.children.on_attach(from, presence, room_elsewhere, listed, &mut self.world) {
-            Admission::Refused => self.world.tell_child(from, ToChild::Refused(Refusal::Presence)),
-            Admission::Full => {
-                let others = self.membership.alternatives_or_all(&from, &self.world.links);
-                self.world.tell_child(from, ToChild::Redirect(others));
+        let known = self.children.contains(&from) || from == self.world.own();
+        match if known { Word::Enter } else { self.may_enter() } {
+            Word::Enter => {}
+            Word::Elsewhere => return self.redirect(from),
+            Word::Later(wait) => {
+                self.world.counters.put_off += 1;
+                let millis = u32::try_from(wait.as_millis()).unwrap_or(MAX_LATER_MILLIS);
+                return self.world.tell_child(from, ToChild::Later { millis });
             }
+        }
+        let listed = self.directory.sequence_of(&from);
+        match self.children.on_attach(from, presence, listed, &mut self.world) {
+            Admission::Refused => self.world.tell_child(from, ToChild::Refused(Refusal::Presence)),
             Admission::Taken(presence) => self.take_child(from, *presence, journal),
         }
     }
 
+    fn may_enter(&mut self) -> Word {
+        let places = (self.children.len(), self.children.capacity());
+        let elsewhere = self.elsewhere();
+        self.door.ask(places, elsewhere, self.world.now.instant, &mut self.world.rng)
+    }
+
     fn take_child(&mut self, from: NodeId, presence: Verified<Presence>, journal: JournalMark) {
         let journal = self.registrations.on_attached(from, journal, &self.world);
-        self.membership.handle_load(self.children.len(), &mut self.world);
+        self.handle_load();
         let home = self.membership.own_record().signed.clone();
         self.world.tell_child(from, ToChild::Attached { journal, home });
         if let Some(crl) = self.crl.clone() {
@@ -118,17 +139,17 @@ impl Supernode {
         let telling = self.publishing.handle_attached(from, Place::of_user(&presence.signer.user));
         self.publish(&presence, telling);
         self.summaries.handle_changed(&self.world);
+        self.tell_neighbourhood(from);
     }
 
     fn on_standby(&mut self, from: NodeId) {
-        let answer = if !self.membership.is_serving() {
-            ToChild::Refused(Refusal::NotASupernode)
+        if !self.membership.is_serving() {
+            self.world.tell_child(from, ToChild::Refused(Refusal::NotASupernode));
         } else if self.children.on_standby(from) {
-            ToChild::StandbyKept
+            self.world.tell_child(from, ToChild::StandbyKept);
         } else {
-            ToChild::Redirect(self.membership.alternatives(&from))
-        };
-        self.world.tell_child(from, answer);
+            self.redirect(from);
+        }
     }
 
     fn on_refresh(&mut self, from: NodeId, presence: Signed<Presence>) {
@@ -144,6 +165,7 @@ impl Supernode {
             let place = Place::of_user(&presence.signer.user);
             let telling = self.publishing.handle_refreshed(from, place, changed);
             self.publish(&presence, telling);
+            self.tell_neighbourhood(from);
         }
     }
 
@@ -164,7 +186,10 @@ impl Supernode {
         let open = self.searches.count_of(&from) + self.lookups.count_of(&from);
         let reason = if !self.children.contains(&from) {
             Some(Decline::NotAttached)
-        } else if open >= MAX_OPEN_QUESTIONS || !self.world.charge(&from, Charge::Question, 1) {
+        } else if open >= MAX_OPEN_QUESTIONS
+            || !self.world.charge(&from, Charge::Question, 1)
+            || !self.door.may_ask(self.world.now.instant)
+        {
             Some(Decline::TooMany)
         } else {
             objection

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use nearmesh_common::{
+    nat::Reach,
     presence::{LIFETIME, Presence},
     signed::Signed,
     supernode_record::SupernodeRecord,
     wire::{
         file::{Change, JournalMark},
-        home::{Refusal, RequestId, ToChild, ToHome},
+        home::{Neighbourhood, Refusal, RequestId, ToChild, ToHome},
     },
 };
 
@@ -51,17 +52,117 @@ fn a_full_supernode_answers_with_alternatives() {
 }
 
 #[test]
-fn while_nobody_has_room_a_full_supernode_takes_a_few_more() {
+fn while_nobody_has_room_a_full_supernode_takes_three_times_as_many_and_then_a_few_in_a_second() {
     let mut net = Net::new();
     net.start("s0", Config { capacity: 4 }, &[]);
-    for name in ["a", "b", "c", "d", "e"] {
-        net.attach(name, "s0", 0);
-        net.run(SECOND);
-        assert!(attached(&mut net, name).is_some(), "{name}");
+    for number in 0..30 {
+        net.attach(&format!("child{number}"), "s0", 0);
     }
-    net.attach("f", "s0", 0);
+    let taken = net.supernode("s0").children();
+    assert!(
+        (22..26).contains(&taken),
+        "{taken} were taken: twelve, and ten of those who came at once beyond"
+    );
+    let put_off = net.heard("child29").into_iter().any(|message| matches!(message, ToChild::Later { .. }));
+    assert!(put_off);
     net.run(SECOND);
-    assert_eq!(redirected(&mut net, "f"), Some(0), "there is nobody to name");
+    net.attach("child29", "s0", 0);
+    assert!(attached(&mut net, "child29").is_some());
+}
+
+#[test]
+fn three_thousand_that_come_back_at_once_do_not_keep_others_from_searching() {
+    let mut net = Net::new();
+    net.start("s0", Config { capacity: 100 }, &[]);
+    net.share("bob", "s0", &["julia"]);
+    net.attach("alice", "s0", 0);
+    let library: Vec<_> = (1..=500).map(|number| Change::Add(file(number, "mandelbrot"))).collect();
+    let (mut put_off, mut waits) = (0, Vec::new());
+    for number in 0..3000 {
+        let name = format!("child{number}");
+        let presence = net.seal(&name, &net.presence(&name, "s0"));
+        net.say(&name, "s0", ToHome::Attach { presence, journal: mark(500) });
+        for _ in 0..4 {
+            let changes = library.clone();
+            net.say(&name, "s0", ToHome::Publish { after: mark(0), upto: 500, changes });
+        }
+        if number % 3 == 2 {
+            net.run(Duration::from_millis(1));
+        }
+    }
+    net.run(LATENCY);
+    for number in 0..3000 {
+        for message in net.heard(&format!("child{number}")) {
+            if let ToChild::Later { millis } = message {
+                waits.push(millis);
+            }
+            put_off += usize::from(message == ToChild::Published(mark(0)));
+        }
+    }
+    let taken = net.supernode("s0").children();
+    assert!((200..=320).contains(&taken), "{taken} were taken");
+    assert!(waits.len() + taken >= 3000, "{} were told when to come again", waits.len());
+    assert!(put_off > 0, "somebody has to publish again");
+    let (hits, summary) = net.search("alice", "s0", words("julia", 5));
+    assert_eq!(hits.len(), 1, "{summary:?}");
+    assert_eq!(net.supernode("s0").counters().declined, 0);
+}
+
+#[test]
+fn who_has_too_many_hands_some_on_as_soon_as_another_has_room() {
+    let mut net = Net::new();
+    net.start("s0", Config { capacity: 10 }, &[]);
+    for number in 0..25 {
+        net.attach(&format!("child{number}"), "s0", 0);
+    }
+    assert_eq!(net.supernode("s0").children(), 25);
+    net.run(SECOND * 5);
+    assert!((0..25).all(|number| redirected(&mut net, &format!("child{number}")).is_none()), "to whom?");
+    net.start("s1", Config { capacity: 20 }, &["s0"]);
+    net.run(SECOND * 4);
+    let told = (0..25).filter(|number| redirected(&mut net, &format!("child{number}")) == Some(1)).count();
+    assert!((2..=8).contains(&told), "{told} were told");
+    net.run(SECOND * 20);
+    let told =
+        told + (0..25).filter(|number| redirected(&mut net, &format!("child{number}")).is_some()).count();
+    assert_eq!(
+        (told, net.supernode("s0").children()),
+        (15, 25),
+        "all that are too many, and they are still here"
+    );
+}
+
+#[test]
+fn candidates_hear_how_full_everybody_is_and_others_do_not() {
+    let mut net = Net::new();
+    net.start("s0", Config { capacity: 10 }, &[]);
+    net.start("s1", Config { capacity: 10 }, &["s0"]);
+    net.run(SECOND);
+    let reachable = |net: &Net| Presence { reach: Reach::Reachable, ..net.presence("alice", "s0") };
+    let presence = net.seal("alice", &reachable(&net));
+    net.say("alice", "s0", ToHome::Attach { presence, journal: mark(0) });
+    for number in 0..8 {
+        net.attach(&format!("child{number}"), "s0", 0);
+    }
+    net.run(SECOND * 5);
+    let told = |net: &mut Net, child: &str| {
+        net.heard(child).into_iter().rev().find_map(|message| match message {
+            ToChild::Neighbourhood(around) => Some(around),
+            _ => None,
+        })
+    };
+    let around = Neighbourhood {
+        children: 9,
+        capacity: 10,
+        all_children: 9,
+        all_capacity: 20,
+        supernodes: 2,
+        candidates: 1,
+    };
+    assert_eq!(told(&mut net, "alice"), Some(around));
+    assert_eq!(told(&mut net, "child0"), None);
+    net.run(SECOND * 30);
+    assert_eq!(told(&mut net, "alice"), None, "nothing has changed");
 }
 
 #[test]

@@ -1,0 +1,55 @@
+//! Going elsewhere because a supernode says so: the home has too many children or steps down, or it is too early to come.
+
+use std::time::{Duration, Instant};
+
+use nearmesh_common::NodeId;
+
+use super::{Homing, Scene, Stage, steps::SURVEYED};
+
+impl Homing {
+    /// The home names others to which we should go: to the standby if that has room, else to the nearest of the others that has. Without a
+    /// place to go to we stay until its link breaks.
+    pub(super) fn leave_home(&mut self, alternatives: &[NodeId], scene: &mut Scene<'_>) {
+        if matches!(self.stage, Stage::Attaching { .. } | Stage::Surveying { leaving: true, .. }) {
+            return; // It says so again, if need be.
+        }
+        let standby = self.standby.kept();
+        let fresh = self.fresh(scene);
+        if let Some(node) = [standby, fresh].into_iter().flatten().find(|node| scene.hosts.has_room(*node)) {
+            return self.attach(node, scene);
+        }
+        let roomy = alternatives.iter().copied().filter(|node| scene.hosts.has_room(*node));
+        let roomy: Vec<_> = roomy.take(SURVEYED).filter_map(|node| scene.hosts.address(node)).collect();
+        if !roomy.is_empty() {
+            self.stage = Stage::Surveying { survey: self.probe(roomy, scene), leaving: true };
+        } else if let Some(node) = standby.or(fresh) {
+            self.attach(node, scene);
+        }
+    }
+
+    /// The others were measured.
+    pub(super) fn leave_for_nearest(&mut self, since: Instant, scene: &mut Scene<'_>) {
+        let nearest = scene.hosts.nearest(since, self.home, scene.rng, scene.now);
+        match nearest.filter(|node| scene.hosts.has_room(*node)) {
+            Some(node) => self.attach(node, scene),
+            None => self.settle_or_rest(scene),
+        }
+    }
+
+    /// Too many come at once: again after `wait`, unless another has room.
+    pub(in crate::proto) fn on_later(&mut self, from: NodeId, wait: Duration, scene: &mut Scene<'_>) {
+        match self.stage {
+            Stage::Attaching { to, .. } if to == from => {}
+            _ => return,
+        }
+        scene.hosts.on_busy(from, wait, scene.now);
+        if self.home.is_some() {
+            self.settle_or_rest(scene);
+        } else if let Some(other) = self.fresh(scene).filter(|node| scene.hosts.has_room(*node)) {
+            self.attach(other, scene);
+        } else {
+            self.stage = Stage::Waiting { to: from, until: scene.now.instant + wait };
+        }
+        self.prune();
+    }
+}

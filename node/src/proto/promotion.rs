@@ -1,0 +1,439 @@
+//! Whether this node should be a supernode.
+//!
+//! A home tells those of its children that strangers can reach how full it and the supernodes around it are
+//! ([`Neighbourhood`]). From that each child works out how many more supernodes would bring them to [`TARGET`], and which part of
+//! those should come from among its home's children (`need`). If that is more than none it draws lots, once in a
+//! round of random length: of all candidates of all homes together just so many are expected to win. Who wins and is
+//! fit for it (`fitness`) promotes itself. As long as no new supernode shows, chances double from round to round:
+//! the candidates may be fewer than the home believes. The greater the shortage, the shorter the rounds, and the
+//! shorter the time that a node must have been up: in a flash crowd seconds.
+//!
+//! A supernode demotes itself in the same way when there are clearly too many and it is not one of the fuller ones, and
+//! also when it is no longer fit and others are there to take over. Between two switches of the role there are waits that double
+//! (`waits`). The last [`MIN_SUPERNODES`] stay, whatever their load; a smaller net wants as many as that, so that each node has
+//! a standby.
+//!
+//! A node that had a home and finds none for long becomes a supernode itself, as one of the few left that can.
+//!
+//! Invariants: nobody serves who is not fit, unless its user says so; what one supernode claims of itself moves the need by no
+//! more than twice the usual capacity would.
+
+mod fitness;
+mod need;
+mod waits;
+mod why;
+
+#[cfg(test)]
+mod population;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use nearmesh_common::{Now, wire::home::Neighbourhood};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+pub use fitness::{Facts, Reached, Unfit};
+pub use need::{MIN_SUPERNODES, TARGET};
+pub use waits::Waits;
+pub use why::Why;
+
+use super::backoff::jitter;
+use crate::config::Promote;
+
+/// Something happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// What this machine can give, whenever that changed.
+    Facts(Facts),
+    /// How loaded the home is, by its word; while this node serves by that of its own supernode.
+    Neighbourhood(Neighbourhood),
+    /// Whether there is a home now.
+    Home(bool),
+    /// This node is now a supernode, or no longer.
+    Serving(bool),
+    /// What an [`Output::Measure`] gave: bytes a second to the home. `None` if it could not be measured.
+    Measured(Option<u64>),
+    /// The time that `poll_timeout` gave has come.
+    Timeout,
+}
+
+/// Something is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Become a supernode, then say [`Input::Serving`].
+    Promote,
+    /// Step down, politely, then say [`Input::Serving`].
+    Demote,
+    /// Measure how fast bytes go to the home, and answer with [`Input::Measured`] within [`MEASURE_WAIT`].
+    Measure,
+    /// Write this down, for the next start.
+    Keep(Waits),
+}
+
+/// What is known when the machine starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What the user wants.
+    pub promote: Promote,
+    /// What [`Output::Keep`] gave last.
+    pub waits: Waits,
+}
+
+/// How long a measurement may take.
+pub const MEASURE_WAIT: Duration = Duration::from_secs(5);
+/// How long a measurement counts (guess: lines differ by the time of the day).
+const MEASURED_FOR: Duration = Duration::from_secs(3600);
+/// The first chance of an orphan in a round, before it doubles (guess: some ten who can serve lost the same home).
+const ORPHAN_CHANCE: f64 = 0.1;
+/// How long a node must have been without a home before it becomes one (guess: a home that restarts, or a cable that is
+/// plugged in again, comes first), and how long its rounds are from then on.
+const ORPHAN_AFTER: Duration = Duration::from_secs(60);
+/// How much chances grow at most while no new supernode shows.
+const MAX_BOOST: f64 = 64.0;
+/// How long a home must have been far too full (guess: shedding takes half a minute).
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+/// How long there must have been too many supernodes before one steps down (gtk-gnutella: an hour without a leaf;
+/// guess: a tenth of it is more than a moment), and how long the rounds are from then on.
+const SPARE_AFTER: Duration = Duration::from_secs(600);
+const SPARE_ROUND: Duration = Duration::from_secs(120);
+/// How long a supernode must have been unfit before it steps down (guess: a line that changes is measured anew by then).
+const UNFIT_AFTER: Duration = Duration::from_secs(120);
+/// How much more of the machine a supernode may use than it had to find free at first.
+const IN_USE: u64 = 4;
+
+/// Decides whether this node should be a supernode.
+#[derive(Debug)]
+pub struct Promotion {
+    promote: Promote,
+    started: Instant,
+    rng: ChaCha8Rng,
+    waits: Waits,
+    facts: Facts,
+    bandwidth: Option<(Instant, Option<u64>)>,
+    around: Option<Neighbourhood>,
+    /// Since when the home is far too full.
+    stuck_since: Option<Instant>,
+    /// Since when there is no home, if there was one before.
+    orphan_since: Option<Instant>,
+    had_home: bool,
+    stage: Stage,
+    outputs: VecDeque<Output>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// An ordinary node; nothing to decide.
+    Calm,
+    /// More are wanted: the lot is drawn at `at`.
+    Round { at: Instant, length: Duration, boost: f64, supernodes: u32 },
+    /// The lot fell; first the line is measured.
+    Measuring { until: Instant },
+    /// The role was asked to change.
+    Switching,
+    /// A supernode.
+    Serving { spare: Option<Spare>, unfit_since: Option<Instant> },
+}
+
+/// There are too many.
+#[derive(Clone, Copy, Debug)]
+struct Spare {
+    /// When the next lot is drawn.
+    at: Instant,
+}
+
+impl Promotion {
+    /// A node that is ordinary at first and came up at `now`. The same seed and inputs give the same outputs.
+    pub fn new(config: Config, seed: u64, now: Now) -> Self {
+        Self {
+            promote: config.promote,
+            started: now.instant,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            waits: config.waits.kept(now.wall),
+            facts: Facts::default(),
+            bandwidth: None,
+            around: None,
+            stuck_since: None,
+            orphan_since: None,
+            had_home: false,
+            stage: Stage::Calm,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// What is to be done next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to say [`Input::Timeout`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Calm => {
+                let stuck = self.stuck_since.filter(|_| self.promote == Promote::Auto);
+                stuck.map(|since| since + STUCK_AFTER)
+            }
+            Stage::Switching => None,
+            Stage::Round { at, .. } => Some(at),
+            Stage::Measuring { until } => Some(until),
+            Stage::Serving { spare, unfit_since } => {
+                let unfit = unfit_since.map(|since| since + UNFIT_AFTER);
+                spare.map(|spare| spare.at).into_iter().chain(unfit).min()
+            }
+        }
+    }
+
+    /// Something happened.
+    pub fn handle(&mut self, input: Input, now: Now) {
+        match input {
+            Input::Facts(facts) => self.handle_facts(facts),
+            Input::Neighbourhood(around) => self.handle_neighbourhood(around, now),
+            Input::Home(has_one) => self.handle_home(has_one, now),
+            Input::Serving(serving) => self.handle_serving(serving, now),
+            Input::Measured(rate) => return self.handle_measured(rate, now),
+            Input::Timeout => return self.handle_timeout(now),
+        }
+        self.look(now);
+    }
+
+    /// Why this node is, or is not, a supernode, at this moment.
+    pub fn why(&self, now: Now) -> Why {
+        let full = self.around.map(|around| percent(need::fullness(&around)));
+        match (self.promote, self.stage) {
+            (Promote::Always, _) => Why::Always,
+            (_, Stage::Serving { unfit_since: Some(_), .. }) => {
+                let unfit = fitness::lasting_objection(&self.facts, IN_USE);
+                unfit.map_or(Why::Serves { full }, Why::NoLongerFit)
+            }
+            (_, Stage::Serving { spare: Some(_), .. }) => Why::TooMany { full: full.unwrap_or(0) },
+            (_, Stage::Serving { .. }) => Why::Serves { full },
+            (Promote::Never, _) => Why::Never,
+            _ => self.why_not(full, now),
+        }
+    }
+
+    fn why_not(&self, full: Option<u32>, now: Now) -> Why {
+        if self.orphan_since.is_some() {
+            return Why::NoHome;
+        }
+        let Some(full) = full else {
+            return fitness::lasting_objection(&self.facts, 1).map_or(Why::NotAsked, Why::Unfit);
+        };
+        let Some(need) = self.need(now) else { return Why::Enough { full } };
+        let left = self.waits.left(now.wall);
+        match self.objection(Some(need), now) {
+            Some(unfit) => Why::Unfit(unfit),
+            None if !need.is_rush() && !left.is_zero() => Why::Waits(left),
+            None => Why::Candidate { full },
+        }
+    }
+
+    /// Without a home there is nobody to ask about strangers: what was known last counts.
+    fn handle_facts(&mut self, facts: Facts) {
+        let last = self.facts.reached;
+        self.facts = facts;
+        if self.orphan_since.is_some() && facts.reached == Reached::Unknown {
+            self.facts.reached = last;
+        }
+    }
+
+    fn handle_neighbourhood(&mut self, around: Neighbourhood, now: Now) {
+        self.around = Some(around);
+        let since = self.stuck_since.unwrap_or(now.instant);
+        self.stuck_since = need::is_stuck(&around).then_some(since);
+    }
+
+    /// Another home has its own view, and says so if it matters.
+    fn handle_home(&mut self, has_one: bool, now: Now) {
+        if matches!(self.stage, Stage::Serving { .. }) {
+            return;
+        }
+        self.around = None;
+        self.stuck_since = None;
+        self.orphan_since = (!has_one && self.had_home).then_some(self.orphan_since.unwrap_or(now.instant));
+        self.had_home |= has_one;
+    }
+
+    fn handle_serving(&mut self, serving: bool, now: Now) {
+        let unchanged = match self.stage {
+            Stage::Switching => false,
+            Stage::Serving { .. } => serving,
+            _ => !serving,
+        };
+        if unchanged {
+            return;
+        }
+        self.stage = if serving { Stage::Serving { spare: None, unfit_since: None } } else { Stage::Calm };
+        self.orphan_since = None;
+        self.around = None;
+        self.stuck_since = None;
+        if self.promote == Promote::Auto {
+            self.waits.switched(now.wall);
+            self.outputs.push_back(Output::Keep(self.waits));
+        }
+    }
+
+    fn handle_measured(&mut self, rate: Option<u64>, now: Now) {
+        self.bandwidth = Some((now.instant, rate));
+        if matches!(self.stage, Stage::Measuring { .. }) {
+            self.stage = Stage::Calm;
+            if self.is_called(now) {
+                return self.switch(Output::Promote);
+            }
+            self.look(now);
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        match self.stage {
+            Stage::Round { at, boost, supernodes, .. } if at <= now.instant => {
+                self.draw(boost, supernodes, now);
+            }
+            Stage::Measuring { until } if until <= now.instant => self.handle_measured(None, now),
+            Stage::Serving { spare, unfit_since } => self.consider_demotion(spare, unfit_since, now),
+            _ => self.look(now),
+        }
+    }
+
+    /// Whether there is anything to decide from now on.
+    fn look(&mut self, now: Now) {
+        match self.stage {
+            Stage::Calm if self.promote == Promote::Auto => {
+                if let Some(length) = self.round_length(now) {
+                    self.begin_round(length, 1.0, now);
+                }
+            }
+            Stage::Round { at, length, boost, supernodes } => match self.round_length(now) {
+                None => self.stage = Stage::Calm,
+                // It has become pressing.
+                Some(pressing) if pressing < length / 2 => {
+                    let at = at.min(now.instant + jitter(&mut self.rng, Duration::ZERO, pressing));
+                    self.stage = Stage::Round { at, length: pressing, boost, supernodes };
+                }
+                Some(_) => {}
+            },
+            Stage::Serving { spare, unfit_since } => {
+                let spare = match self.is_spare() {
+                    true => spare.or_else(|| Some(self.spare_round(SPARE_AFTER, now))),
+                    false => None,
+                };
+                let unfit = self.lasting_objection().is_some();
+                let unfit_since = unfit.then_some(unfit_since.unwrap_or(now.instant));
+                self.stage = Stage::Serving { spare, unfit_since };
+            }
+            Stage::Calm | Stage::Measuring { .. } | Stage::Switching => {}
+        }
+    }
+
+    /// How long a round would be, if there is a reason for one.
+    fn round_length(&self, now: Now) -> Option<Duration> {
+        if self.orphan_since.is_some() {
+            return Some(ORPHAN_AFTER);
+        }
+        self.need(now).map(|need| need.round())
+    }
+
+    fn begin_round(&mut self, length: Duration, boost: f64, now: Now) {
+        let at = now.instant + jitter(&mut self.rng, length / 2, length * 3 / 2);
+        let supernodes = self.around.map_or(0, |around| around.supernodes);
+        self.stage = Stage::Round { at, length, boost, supernodes };
+    }
+
+    /// The lot is drawn.
+    fn draw(&mut self, boost: f64, supernodes: u32, now: Now) {
+        let chance = match self.need(now) {
+            Some(need) => need.chance(boost),
+            None if self.orphan_since.is_some() => ORPHAN_CHANCE * boost,
+            None => 0.0,
+        };
+        let falls = self.rng.random_bool(chance.clamp(0.0, 1.0));
+        if falls && self.is_called(now) {
+            return self.take_up(now);
+        }
+        self.stage = Stage::Calm;
+        let relieved = self.around.is_some_and(|around| around.supernodes > supernodes);
+        // Who cannot serve learns nothing from it that nobody does.
+        let boost = if relieved || !self.is_called(now) { 1.0 } else { (boost * 2.0).min(MAX_BOOST) };
+        if let Some(next) = self.round_length(now) {
+            self.begin_round(next, boost, now);
+        }
+    }
+
+    /// This node it is; in a rush without measuring first.
+    fn take_up(&mut self, now: Now) {
+        let fresh = |(at, _): &(Instant, _)| *at + MEASURED_FOR > now.instant;
+        let pressing = self.need(now).is_none_or(|need| need.is_rush());
+        if pressing || self.bandwidth.as_ref().is_some_and(fresh) {
+            return self.switch(Output::Promote);
+        }
+        self.stage = Stage::Measuring { until: now.instant + MEASURE_WAIT };
+        self.outputs.push_back(Output::Measure);
+    }
+
+    fn switch(&mut self, output: Output) {
+        self.stage = Stage::Switching;
+        self.outputs.push_back(output);
+    }
+
+    /// Whether this node may and should serve now.
+    fn is_called(&self, now: Now) -> bool {
+        let need = self.need(now);
+        let orphan = self.orphan_since.is_some_and(|since| since + ORPHAN_AFTER <= now.instant);
+        let waited = self.waits.left(now.wall).is_zero() || need.is_none_or(|need| need.is_rush());
+        (need.is_some() || orphan) && waited && self.objection(need, now).is_none()
+    }
+
+    fn need(&self, now: Now) -> Option<need::Need> {
+        let stuck = self.stuck_since.is_some_and(|since| since + STUCK_AFTER <= now.instant);
+        need::need(self.around.as_ref()?, stuck)
+    }
+
+    fn objection(&self, need: Option<need::Need>, now: Now) -> Option<Unfit> {
+        let demand = fitness::Demand {
+            uptime: need.map_or(ORPHAN_AFTER, |need| need.uptime()),
+            two_witnesses: self.around.is_some_and(|around| around.supernodes > 1),
+        };
+        let bandwidth = self.bandwidth.and_then(|(_, rate)| rate);
+        let uptime = now.instant.saturating_duration_since(self.started);
+        fitness::objection(&self.facts, bandwidth, uptime, demand)
+    }
+
+    /// Why it should not go on serving, if there are others.
+    fn lasting_objection(&self) -> Option<Unfit> {
+        let others = self.around.is_some_and(|around| around.supernodes > 1);
+        let unfit = fitness::lasting_objection(&self.facts, IN_USE);
+        unfit.filter(|_| others && self.promote == Promote::Auto)
+    }
+
+    fn is_spare(&self) -> bool {
+        self.promote == Promote::Auto && self.around.and_then(|around| need::surplus(&around)).is_some()
+    }
+
+    fn spare_round(&mut self, first: Duration, now: Now) -> Spare {
+        Spare { at: now.instant + jitter(&mut self.rng, first, first + SPARE_ROUND) }
+    }
+
+    fn consider_demotion(&mut self, spare: Option<Spare>, unfit_since: Option<Instant>, now: Now) {
+        if unfit_since.is_some_and(|since| since + UNFIT_AFTER <= now.instant) {
+            return self.switch(Output::Demote);
+        }
+        if spare.is_none_or(|spare| spare.at > now.instant) {
+            return;
+        }
+        let surplus = self.around.and_then(|around| need::surplus(&around));
+        let falls = surplus.is_some_and(|many| self.rng.random_bool(many.clamp(0.0, 1.0)));
+        if falls && self.waits.left(now.wall).is_zero() {
+            return self.switch(Output::Demote);
+        }
+        let spare = surplus.is_some().then(|| self.spare_round(SPARE_ROUND / 2, now));
+        self.stage = Stage::Serving { spare, unfit_since };
+    }
+}
+
+fn percent(part: f64) -> u32 {
+    (part * 100.0).round().clamp(0.0, 10_000.0) as u32
+}

@@ -1,0 +1,125 @@
+//! How many supernodes more, or fewer, a home and its surroundings want.
+
+use std::time::Duration;
+
+use nearmesh_common::wire::home::Neighbourhood;
+
+/// How full supernodes should be: that part of their capacity (guess: a third of all supernodes may die at once, and the others
+/// hold their children).
+pub const TARGET: f64 = 0.65;
+/// Fuller than this there are too few (guess: a little above the target, so that nobody switches for nothing).
+const TOO_FULL: f64 = 0.70;
+/// Emptier than this, one supernode fewer, there are too many (guess: as much below).
+const TOO_EMPTY: f64 = 0.55;
+/// Supernodes that a net has whatever its load, if so many nodes can serve: a home, a standby, and one more to lose.
+pub const MIN_SUPERNODES: u32 = 3;
+/// The capacity of a supernode of which nothing is known.
+const USUAL: f64 = 100.0;
+/// A home that is as full as that, although others are not, and stays so, sheds in vain: somebody claims room that is not
+/// there.
+const STUCK: f64 = 1.25;
+/// Where uptime and the length of rounds have come down to their least: everybody is full.
+const RUSH: f64 = 1.0;
+
+/// How long a node must have been up, in a calm, in a rush, and when it is twice as pressing (gtk-gnutella asks an hour; guess: ten minutes
+/// outlive most short sessions, and in a rush everybody is new).
+const UPTIME: [Duration; 3] = [Duration::from_secs(600), Duration::from_secs(4), Duration::from_secs(2)];
+/// How long a round is on average (guess: three times as long as news of a new supernode takes, 2 s, in a rush; beyond that the few that
+/// are too many are soon filled).
+const ROUND: [Duration; 3] = [Duration::from_secs(60), Duration::from_secs(6), Duration::from_secs(2)];
+
+/// More supernodes are wanted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Need {
+    /// How many of the home's own candidates should become supernodes.
+    wanted: f64,
+    /// How many candidates there are.
+    candidates: u32,
+    /// From 0 (calm) by 1 (rush) to 2.
+    urgency: f64,
+}
+
+impl Need {
+    /// The chance of one candidate in one round.
+    pub(super) fn chance(&self, boost: f64) -> f64 {
+        (self.wanted * boost / f64::from(self.candidates.max(1))).clamp(0.0, 1.0)
+    }
+
+    /// The average length of a round.
+    pub(super) fn round(&self) -> Duration {
+        between(ROUND, self.urgency)
+    }
+
+    /// How long a node must have been up.
+    pub(super) fn uptime(&self) -> Duration {
+        between(UPTIME, self.urgency)
+    }
+
+    /// Whether everybody is full, or nobody is left.
+    pub(super) fn is_rush(&self) -> bool {
+        self.urgency >= 1.0
+    }
+}
+
+/// What is wanted of the children of this home. `stuck`: whether the home has been far too full for long.
+pub(super) fn need(around: &Neighbourhood, stuck: bool) -> Option<Need> {
+    let full = fullness(around);
+    let supernodes = f64::from(around.supernodes);
+    let mut missing = if full > TOO_FULL { ideal(around) - supernodes } else { 0.0 };
+    let mut urgency = (full - TOO_FULL) / (RUSH - TOO_FULL);
+    let least = MIN_SUPERNODES.min(around.all_children);
+    if around.supernodes < least {
+        missing = missing.max(f64::from(least - around.supernodes));
+        // One fewer than wanted can wait; none at all cannot.
+        urgency = urgency.max(1.0 - supernodes / f64::from(MIN_SUPERNODES - 1));
+    }
+    let share = f64::from(around.children) / f64::from(around.all_children.max(1));
+    let mut wanted = missing * share.min(1.0);
+    let alone = f64::from(around.children) / (TARGET * f64::from(around.capacity.max(1))) - 1.0;
+    if stuck && is_stuck(around) && alone > wanted {
+        wanted = alone;
+        urgency = urgency.max(0.5);
+    }
+    let need = Need { wanted, candidates: around.candidates, urgency: urgency.clamp(0.0, 2.0) };
+    (wanted > 0.0).then_some(need)
+}
+
+/// Whether the home is far too full, whatever others claim.
+pub(super) fn is_stuck(around: &Neighbourhood) -> bool {
+    around.capacity > 0 && f64::from(around.children) > STUCK * f64::from(around.capacity)
+}
+
+/// The part of those that are not among the fuller ones that should stop being supernodes, if this one is among them.
+pub(super) fn surplus(around: &Neighbourhood) -> Option<f64> {
+    if around.supernodes <= MIN_SUPERNODES {
+        return None;
+    }
+    let left = around.all_capacity.saturating_sub(around.capacity);
+    let after = f64::from(around.all_children) / f64::from(left.max(1));
+    let own = f64::from(around.children) / f64::from(around.capacity.max(1));
+    let supernodes = f64::from(around.supernodes);
+    let many = (supernodes - ideal(around)) / supernodes;
+    (after < TOO_EMPTY && own <= fullness(around) && many > 0.0).then_some(many)
+}
+
+/// How full the supernodes are on average.
+pub(super) fn fullness(around: &Neighbourhood) -> f64 {
+    f64::from(around.all_children) / f64::from(around.all_capacity.max(1))
+}
+
+/// How many supernodes of the usual capacity would be as full as they should.
+fn ideal(around: &Neighbourhood) -> f64 {
+    let usual = match around.supernodes {
+        0 => USUAL,
+        supernodes => f64::from(around.all_capacity.max(1)) / f64::from(supernodes),
+    };
+    f64::from(around.all_children) / (TARGET * usual)
+}
+
+/// Geometrically between the values for 0, 1 and 2.
+fn between([calm, rush, most]: [Duration; 3], urgency: f64) -> Duration {
+    let step = |from: Duration, to: Duration, part: f64| {
+        from.mul_f64((to.as_secs_f64() / from.as_secs_f64()).powf(part.clamp(0.0, 1.0)))
+    };
+    if urgency < 1.0 { step(calm, rush, urgency) } else { step(rush, most, urgency - 1.0) }
+}

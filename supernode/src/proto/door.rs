@@ -1,0 +1,203 @@
+//! Who may come in now, and what all of them together may ask.
+//!
+//! A supernode takes children up to its capacity. Beyond that it names others that have room; while none has, it takes up to
+//! [`STRETCH`] times as many, and while even that is true of all, a few in each second: better slow than homeless. It takes no more in a second
+//! than it can verify and announce without keeping others waiting; who comes in a crowd is sent elsewhere if there is room, and
+//! otherwise told when to come again, each at another moment.
+//!
+//! Attachments, publication and questions have a budget each, for all children together: so a crowd that comes back and registers
+//! everything anew cannot starve those who search.
+//!
+//! Invariant: nobody is turned away without alternatives or a moment to come again.
+
+use std::time::{Duration, Instant};
+
+use nearmesh_common::wire::home::MAX_LATER_MILLIS;
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+/// How many times its capacity a supernode takes while nobody else has room (gtk-gnutella: 300 leaves at most, and 100 is our
+/// target).
+pub(super) const STRETCH: u32 = 3;
+/// How many times its capacity it takes at most: the only reachable node of a net is home to all (guess; a process with 5,000
+/// children is measured).
+const MOST: u32 = 30;
+
+/// Attachments in a second, and at once (guess: 0.5 ms each with all that follows, so 5 % of a core; the children of one
+/// neighbour that died at once).
+const ATTACHMENTS: Rate = Rate { each_second: 100, burst: 200 };
+/// Attachments in a second beyond the stretch (guess: slow enough that those who are promoted meanwhile get most).
+const TRICKLE: Rate = Rate { each_second: 10, burst: 10 };
+/// Changes of files in a second, and at once (guess: 10 us each, so 20 % of a core; five children's whole libraries).
+const CHANGES: Rate = Rate { each_second: 20_000, burst: 100_000 };
+/// Searches and lookups of all children in a second, and at once (guess: 100 us each, so 10 % of a core; 300 children
+/// that ask every second for a while).
+const QUESTIONS: Rate = Rate { each_second: 1000, burst: 3000 };
+
+/// The shortest wait (guess: a few round trips).
+const LEAST_LATER: Duration = Duration::from_millis(200);
+/// Over how much the moments of two who come at the same time differ beyond their place in the line.
+const SPREAD: Duration = Duration::from_millis(500);
+
+/// All budgets of one supernode.
+#[derive(Debug, Default)]
+pub(super) struct Door {
+    attachments: Bucket,
+    trickle: Bucket,
+    changes: Bucket,
+    questions: Bucket,
+    /// When whoever is put off next is to come.
+    line: Option<Instant>,
+}
+
+/// Where else there is a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Elsewhere {
+    /// Below the capacity of others.
+    Room,
+    /// Only beyond it.
+    Stretched,
+    /// Nowhere, or nobody else is there.
+    None,
+}
+
+/// What a node that asks for a place is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// Come in.
+    Enter,
+    /// Try the others.
+    Elsewhere,
+    /// Come again after that.
+    Later(Duration),
+}
+
+impl Door {
+    /// A node asks for a place where `children` of `capacity` are taken.
+    pub(super) fn ask(
+        &mut self,
+        (children, capacity): (usize, u32),
+        elsewhere: Elsewhere,
+        now: Instant,
+        rng: &mut ChaCha8Rng,
+    ) -> Word {
+        let below = |times: u32| children < capacity.saturating_mul(times) as usize;
+        let full =
+            !below(1) && elsewhere == Elsewhere::Room || !below(STRETCH) && elsewhere != Elsewhere::None;
+        if full || capacity == 0 {
+            return if elsewhere == Elsewhere::None { self.later(now, rng) } else { Word::Elsewhere };
+        }
+        if !below(STRETCH) && !(below(MOST) && self.trickle.take(TRICKLE, 1, now)) {
+            return self.later(now, rng);
+        }
+        match (self.attachments.take(ATTACHMENTS, 1, now), elsewhere) {
+            (true, _) => Word::Enter,
+            (false, Elsewhere::Room) => Word::Elsewhere,
+            (false, _) => self.later(now, rng),
+        }
+    }
+
+    /// Whether children may publish so many changes more.
+    pub(super) fn may_publish(&mut self, changes: usize, now: Instant) -> bool {
+        self.changes.take(CHANGES, changes as u64, now)
+    }
+
+    /// Whether children may ask one question more.
+    pub(super) fn may_ask(&mut self, now: Instant) -> bool {
+        self.questions.take(QUESTIONS, 1, now)
+    }
+
+    /// Each in the line gets its own moment; who would wait too long asks again somewhen.
+    fn later(&mut self, now: Instant, rng: &mut ChaCha8Rng) -> Word {
+        let most = Duration::from_millis(MAX_LATER_MILLIS.into());
+        let turn = self.line.map_or(now, |at| at.max(now)) + Duration::from_secs(1) / ATTACHMENTS.each_second;
+        let wait = turn - now + rng.random_range(LEAST_LATER..LEAST_LATER + SPREAD);
+        if wait > most {
+            return Word::Later(rng.random_range(most / 2..most));
+        }
+        self.line = Some(turn);
+        Word::Later(wait)
+    }
+}
+
+/// So many in a second, and so many at once.
+#[derive(Clone, Copy, Debug)]
+struct Rate {
+    each_second: u32,
+    burst: u32,
+}
+
+/// A token bucket, kept as the moment at which it will be full again.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bucket {
+    full_at: Option<Instant>,
+}
+
+impl Bucket {
+    fn take(&mut self, rate: Rate, count: u64, now: Instant) -> bool {
+        let every = Duration::from_secs(1).as_nanos() as u64 / u64::from(rate.each_second);
+        let full_at = self.full_at.map_or(now, |at| at.max(now));
+        let then = full_at + Duration::from_nanos(every.saturating_mul(count));
+        let allowed = then - now <= Duration::from_nanos(every.saturating_mul(rate.burst.into()));
+        if allowed {
+            self.full_at = Some(then);
+        }
+        allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+    use crate::proto::testing::start;
+
+    fn words(count: usize, children: usize, elsewhere: Elsewhere) -> Vec<Word> {
+        let (mut door, now, mut rng) = (Door::default(), start(), ChaCha8Rng::seed_from_u64(1));
+        (0..count).map(|_| door.ask((children, 100), elsewhere, now, &mut rng)).collect()
+    }
+
+    #[test]
+    fn a_place_depends_on_what_others_have() {
+        let word = |children, elsewhere| words(1, children, elsewhere)[0];
+        assert_eq!(word(99, Elsewhere::Room), Word::Enter);
+        assert_eq!(word(100, Elsewhere::Room), Word::Elsewhere);
+        assert_eq!(word(299, Elsewhere::Stretched), Word::Enter);
+        assert_eq!(word(300, Elsewhere::Stretched), Word::Elsewhere);
+        assert_eq!(word(300, Elsewhere::None), Word::Enter, "one of the few in a second");
+        assert!(matches!(word(3000, Elsewhere::None), Word::Later(_)));
+    }
+
+    #[test]
+    fn of_a_crowd_some_enter_and_each_of_the_others_gets_its_own_moment() {
+        let words = words(700, 50, Elsewhere::None);
+        assert_eq!(words.iter().filter(|word| **word == Word::Enter).count(), 200);
+        let mut waits: Vec<_> = words
+            .iter()
+            .filter_map(|word| match word {
+                Word::Later(wait) => Some(wait.as_millis() as u64),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(waits.len(), 500);
+        assert!(waits.iter().all(|wait| (200..=u64::from(MAX_LATER_MILLIS)).contains(wait)));
+        waits.sort_unstable();
+        let in_a_second = |from: u64| waits.iter().filter(|wait| (from..from + 1000).contains(wait)).count();
+        assert!((0..5).all(|second| in_a_second(second * 1000) <= 130), "they come back together");
+    }
+
+    #[test]
+    fn a_crowd_is_sent_elsewhere_while_there_is_room() {
+        let words = words(300, 50, Elsewhere::Room);
+        assert_eq!(words.iter().filter(|word| **word == Word::Elsewhere).count(), 100);
+    }
+
+    #[test]
+    fn what_is_published_takes_nothing_from_questions() {
+        let (mut door, now) = (Door::default(), start());
+        assert!((0..1000).any(|_| !door.may_publish(500, now)));
+        assert!(door.may_ask(now));
+        assert!(!door.may_publish(500, now) && door.may_publish(500, now + Duration::from_secs(1)));
+    }
+}

@@ -1,0 +1,126 @@
+//! Telling the children that might serve how full we and the supernodes around us are.
+//!
+//! Every few seconds it is looked at; it is told when it has changed clearly since it was told last and room is or was short. Who
+//! is new here is told at once. Nobody else is: a child that strangers cannot reach could not help.
+
+use std::time::{Duration, Instant};
+
+use nearmesh_common::{
+    NodeId,
+    wire::home::{Neighbourhood, ToChild},
+};
+
+use super::world::World;
+
+/// How often it is looked at (guess: as often as a supernode signs its load anew).
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// The same while there is room enough: ten thousand idle supernodes in one simulation must stay idle.
+const CALM_EVERY: Duration = Duration::from_secs(6);
+/// Fuller than this, in percent, room begins to be short (the target of `promotion`).
+const SHORT: u64 = 65;
+/// Fewer supernodes than that are too few however empty they are (as `promotion` has it).
+const FEW: u32 = 3;
+/// A change that is worth telling, in percent of the capacity.
+const CLEAR: u64 = 5;
+/// How many times its capacity a supernode counts as full at most: none has more children than that.
+const MOST_FULL: u64 = 3;
+
+/// What was told, and when to look again.
+#[derive(Debug)]
+pub(super) struct Telling {
+    told: Neighbourhood,
+    /// What it was when it was looked at last.
+    seen: Option<Neighbourhood>,
+    look_at: Instant,
+}
+
+impl Telling {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { told: Neighbourhood::default(), seen: None, look_at: now }
+    }
+
+    /// We have so many children: from here on room may be short.
+    pub(super) fn handle_load(&mut self, children: usize, capacity: u32, now: Instant) {
+        if children as u64 * 100 > u64::from(capacity) * SHORT {
+            self.look_at = self.look_at.min(now + LOOK_EVERY);
+        }
+    }
+
+    /// What it was when it was looked at last, some seconds ago.
+    pub(super) fn seen(&self) -> Option<Neighbourhood> {
+        self.seen
+    }
+
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.look_at <= now
+    }
+
+    /// It was looked at: tells `candidates` if it is worth it.
+    pub(super) fn handle_look(&mut self, around: Neighbourhood, candidates: &[NodeId], world: &mut World) {
+        self.seen = Some(around);
+        let short = is_short(&around) || is_short(&self.told);
+        self.look_at = world.now.instant + if short { LOOK_EVERY } else { CALM_EVERY };
+        if short && is_news(&self.told, &around) {
+            self.told = around;
+            candidates.iter().for_each(|child| world.tell_child(*child, ToChild::Neighbourhood(around)));
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Instant {
+        self.look_at
+    }
+}
+
+/// What supernodes say of themselves, put together: children and capacity, our `own` and those of all `others`. `candidates` of our own
+/// children might serve. Who claims more than twice our own capacity counts as if it had that, equally full.
+pub fn neighbourhood(
+    own: (u32, u32),
+    candidates: u32,
+    others: impl Iterator<Item = (u32, u32)>,
+) -> Neighbourhood {
+    let (children, capacity) = own;
+    let wide = |(children, capacity): (u32, u32)| (u64::from(children), u64::from(capacity));
+    let mut all: Vec<_> = others.chain([own]).map(wide).collect();
+    all.retain(|(_, capacity)| *capacity > 0);
+    let most = 2 * if capacity > 0 { capacity.into() } else { median(&mut all) };
+    // Of one who leaves only the children are counted: they go somewhere.
+    let homeless = if capacity > 0 { 0 } else { u64::from(children) };
+    let counted = all.iter().map(|(children, capacity)| {
+        let places = (*capacity).min(most);
+        ((*children).min(capacity * MOST_FULL) * places / capacity, places)
+    });
+    let (all_children, all_capacity) =
+        counted.fold((homeless, 0), |(children, capacity), (more, room)| (children + more, capacity + room));
+    let bounded = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+    Neighbourhood {
+        children,
+        capacity,
+        all_children: bounded(all_children),
+        all_capacity: bounded(all_capacity),
+        supernodes: bounded(all.len() as u64),
+        candidates,
+    }
+}
+
+fn median(all: &mut [(u64, u64)]) -> u64 {
+    let middle = all.len() / 2;
+    if all.is_empty() { 0 } else { all.select_nth_unstable_by_key(middle, |(_, capacity)| *capacity).1.1 }
+}
+
+fn is_short(around: &Neighbourhood) -> bool {
+    let short = |children: u32, capacity: u32| u64::from(children) * 100 > u64::from(capacity) * SHORT;
+    around.supernodes < FEW
+        || short(around.children, around.capacity)
+        || short(around.all_children, around.all_capacity)
+}
+
+fn is_news(told: &Neighbourhood, now: &Neighbourhood) -> bool {
+    let clear = |before: u32, now: u32, of: u32| {
+        u64::from(before.abs_diff(now)) * 100 >= u64::from(of.max(1)) * CLEAR
+    };
+    told.supernodes != now.supernodes
+        || told.capacity != now.capacity
+        || clear(told.children, now.children, now.capacity)
+        || clear(told.all_children, now.all_children, now.all_capacity)
+        || clear(told.candidates, now.candidates, now.candidates * 4)
+}
