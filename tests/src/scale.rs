@@ -15,6 +15,7 @@ mod lies;
 mod links;
 mod machines;
 mod names;
+mod promoting;
 mod state;
 mod traffic;
 
@@ -64,6 +65,8 @@ pub struct Setup {
     pub measure_every: u64,
     /// How many results a search asks for.
     pub limit: u32,
+    /// Whether nodes that others can reach become supernodes by themselves.
+    pub promote: bool,
 }
 
 enum Event {
@@ -78,6 +81,8 @@ enum Event {
     Start(Peer),
     Kill(Peer),
     Impatient(u32),
+    Look(Peer),
+    WakeRole(Peer),
 }
 
 /// A simulated net.
@@ -96,6 +101,11 @@ pub struct Net {
     events: u64,
     limit: u32,
     split: bool,
+    roles: std::collections::BTreeMap<Peer, Box<promoting::Role>>,
+    /// Nodes that became supernodes or ceased to be, since the last reset.
+    pub switches: u64,
+    /// Nodes that were asked to come again later.
+    pub put_off: u64,
     /// Who shares what, and what is asked for.
     pub workload: Arc<Workload>,
     /// What was said.
@@ -114,7 +124,7 @@ impl Default for Setup {
             seed: 1,
             supernodes: 16,
             nodes: 1600,
-            capacity: 300,
+            capacity: supernode::DEFAULT_CAPACITY,
             files: parameters::FILES_PER_SHARER,
             free_riders: parameters::FREE_RIDERS,
             loss: 0.0,
@@ -123,6 +133,7 @@ impl Default for Setup {
             keep_alive: Duration::from_millis(1200),
             measure_every: 1,
             limit: nearmesh_common::wire::query::DEFAULT_RESULTS,
+            promote: false,
         }
     }
 }
@@ -163,6 +174,9 @@ impl Net {
             events: 0,
             limit: setup.limit,
             split: false,
+            roles: std::collections::BTreeMap::new(),
+            switches: 0,
+            put_off: 0,
             workload,
             traffic: Traffic::new(setup.measure_every),
             asking: Asking::default(),
@@ -215,6 +229,8 @@ impl Net {
             Event::Start(peer) => self.start(peer),
             Event::Kill(peer) => self.kill(peer),
             Event::Impatient(id) => self.impatient(id),
+            Event::Look(peer) => self.look(peer),
+            Event::WakeRole(peer) => self.wake_role(peer),
         }
     }
 }

@@ -54,6 +54,8 @@ pub(super) enum Stage {
     Surveying,
     /// `busy` was asked for a place.
     Attaching,
+    /// `busy` said that too many come at once.
+    Waiting,
     /// At home.
     Settled,
 }
@@ -80,6 +82,8 @@ pub(super) struct Child {
     pub(super) failures: u8,
     /// The standby confirmed.
     pub(super) kept: bool,
+    /// It is a supernode, and its own child.
+    pub(super) serves: bool,
     /// It has seen a list.
     pub(super) informed: bool,
     /// Others can reach it.
@@ -118,6 +122,7 @@ impl Child {
             tries: 0,
             failures: 0,
             kept: false,
+            serves: false,
             informed: false,
             reachable: true,
             island: false,

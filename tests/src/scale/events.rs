@@ -30,6 +30,7 @@ impl Net {
             self.begin_serving(peer, &known);
         }
         self.begin_homing(peer);
+        self.begin_role(peer);
     }
 
     /// A process starts within `by`, at a moment drawn at random.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nearmesh::proto::promotion::Input;
 use nearmesh_common::{
     codec,
     presence::REFRESH,
@@ -104,6 +105,10 @@ impl Net {
                 self.survey(peer);
             }
             Stage::Surveying => self.decide(peer),
+            Stage::Waiting => {
+                let to = child.busy;
+                self.attach(peer, to);
+            }
             Stage::Attaching => {
                 let silent = child.busy;
                 child.forget(silent);
@@ -118,7 +123,7 @@ impl Net {
     fn seek(&mut self, peer: Peer) {
         let child = &mut self.children[peer as usize];
         child.tries = 0;
-        if self.supers[peer as usize].is_some() {
+        if self.children[peer as usize].serves {
             return self.attach(peer, peer);
         }
         if self.children[peer as usize].informed {
@@ -130,6 +135,15 @@ impl Net {
         }
         let takes = nearest.map_or(nanos(SILENCE), |live| self.rtt(peer, live) * ROUNDS);
         self.enter(peer, Stage::Scouting, takes);
+    }
+
+    /// The node became a supernode: it is its own child from now on.
+    pub(super) fn attach_to_own(&mut self, peer: Peer) {
+        let child = &mut self.children[peer as usize];
+        (child.standby, child.kept, child.standby_at, child.tries) = (NOBODY, false, 0, 0);
+        self.attach(peer, peer);
+        self.prune(peer);
+        self.plan_child(peer);
     }
 
     fn list(&mut self, peer: Peer, from: Peer) {
@@ -215,6 +229,10 @@ impl Net {
         child.home = NOBODY;
         child.homeless_since = now;
         child.whole_since = 0;
+        if self.roles.contains_key(&peer) {
+            self.tell_role(peer, Input::Home(false));
+        }
+        let child = &mut self.children[peer as usize];
         (child.refresh_at, child.survey_at, child.list_at, child.tries) = (0, 0, 0, 0);
         let attaching = (child.stage == Stage::Attaching).then_some(child.busy);
         let standby = (child.kept && child.standby != NOBODY).then_some(child.standby);
@@ -239,7 +257,7 @@ impl Net {
         child.until = 0;
         child.busy = NOBODY;
         let (wait, served) =
-            (self.jitter(SURVEY_EVERY * 3 / 4, SURVEY_EVERY), self.supers[peer as usize].is_some());
+            (self.jitter(SURVEY_EVERY * 3 / 4, SURVEY_EVERY), self.children[peer as usize].serves);
         let child = &mut self.children[peer as usize];
         child.survey_at = if served { 0 } else { now + wait };
         if child.standby == NOBODY && child.standby_at == 0 {
@@ -262,7 +280,7 @@ impl Net {
 
     fn look_for_standby(&mut self, peer: Peer) {
         let child = &self.children[peer as usize];
-        if !child.is_home() || child.standby != NOBODY || self.supers[peer as usize].is_some() {
+        if !child.is_home() || child.standby != NOBODY || self.children[peer as usize].serves {
             return;
         }
         let now = self.calendar.now();
@@ -348,6 +366,8 @@ impl Net {
                 }
             }
             ToChild::Refused(_) => self.on_refused(peer, from),
+            ToChild::Later { millis } => self.on_later(peer, from, Duration::from_millis(millis.into())),
+            ToChild::Neighbourhood(around) => self.tell_role(peer, Input::Neighbourhood(around)),
             ToChild::Published(mark) => self.on_published(peer, from, mark.revision),
             ToChild::Supernodes(records) => self.on_listed(peer, from, &records),
             answer => self.on_answer(peer, from, answer),
@@ -377,6 +397,7 @@ impl Net {
         child.homeless_since = 0;
         if was_homeless {
             self.waits.note(now, waited);
+            self.tell_role(peer, Input::Home(true));
         }
         if old != NOBODY && old != from {
             let presence = self.presence(peer, from, true);
@@ -416,6 +437,25 @@ impl Net {
         }
     }
 
+    /// Too many come at once: again after `wait`, unless another has room.
+    fn on_later(&mut self, peer: Peer, from: Peer, wait: Duration) {
+        let child = &mut self.children[peer as usize];
+        if child.stage != Stage::Attaching || child.busy != from {
+            return;
+        }
+        if child.is_home() {
+            return self.settle_or_rest(peer);
+        }
+        child.is_full(from);
+        match self.nearest(peer, from, false) {
+            Some(other) => self.attach(peer, other),
+            None => {
+                self.put_off += 1;
+                self.enter(peer, Stage::Waiting, nanos(wait));
+            }
+        }
+    }
+
     fn on_refused(&mut self, peer: Peer, from: Peer) {
         let child = &mut self.children[peer as usize];
         child.forget(from);
@@ -436,7 +476,7 @@ impl Net {
         child.informed = true;
         match child.stage {
             Stage::Listing if child.busy == from => self.survey(peer),
-            Stage::Settled if child.home == from && self.supers[peer as usize].is_none() => self.survey(peer),
+            Stage::Settled if child.home == from && !child.serves => self.survey(peer),
             _ => {}
         }
     }
@@ -531,9 +571,9 @@ impl Net {
     /// Closes the links that nothing needs.
     fn prune(&mut self, peer: Peer) {
         let child = &self.children[peer as usize];
-        let busy = matches!(child.stage, Stage::Listing | Stage::Attaching).then_some(child.busy);
+        let busy = matches!(child.stage, Stage::Listing | Stage::Attaching | Stage::Waiting).then_some(child.busy);
         let needed = [Some(child.home), Some(child.standby), busy];
-        if self.supers[peer as usize].is_some() {
+        if self.children[peer as usize].serves {
             return;
         }
         for (other, side) in self.sides[peer as usize].all() {

@@ -53,6 +53,7 @@ impl Net {
         self.supers[peer as usize] = Some(Box::new(Super { machine, wake: 0, sent: 0, received: 0, since }));
         self.sides[peer as usize].widen();
         self.serving.insert(peer);
+        self.children[peer as usize].serves = true;
         let addresses =
             known.iter().filter(|known| **known != peer).map(|known| self.address_of(*known)).collect();
         self.tell_super(peer, supernode::Input::Candidates(addresses), NO_CAUSE);

@@ -149,6 +149,7 @@ impl Net {
     /// Counters of what was said begin anew.
     pub fn reset_traffic(&mut self) {
         self.traffic.reset();
+        (self.switches, self.put_off) = (0, 0);
         for running in self.supers.iter_mut().flatten() {
             (running.sent, running.received) = (0, 0);
         }

@@ -75,6 +75,8 @@ pub struct NetForm {
     pub keep_alive: f64,
     /// Results that a search asks for.
     pub limit: u32,
+    /// Whether nodes that others can reach become supernodes by themselves.
+    pub promote: bool,
 }
 
 /// How the net comes about: supernodes first, doubling and doubling, then nodes.
@@ -177,6 +179,7 @@ impl Default for NetForm {
             idle_timeout: setup.idle_timeout.as_secs_f64(),
             keep_alive: setup.keep_alive.as_secs_f64(),
             limit: setup.limit,
+            promote: setup.promote,
         }
     }
 }
@@ -224,6 +227,7 @@ impl Scenario {
             keep_alive: Duration::from_secs_f64(net.keep_alive),
             measure_every: if net.supernodes < SMALL { 1 } else { 16 },
             limit: net.limit,
+            promote: net.promote,
         }
     }
 }

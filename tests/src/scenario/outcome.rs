@@ -36,6 +36,12 @@ pub struct Outcome {
     pub trouble: Trouble,
     /// After each event, seconds until 99.9 % of the running nodes were whole again.
     pub recovery: BTreeMap<String, f64>,
+    /// Nodes that became supernodes or ceased to be, as a part of those that run.
+    pub switched: f64,
+    /// Nodes that were asked to come again later.
+    pub put_off: u64,
+    /// Supernodes in the end, as a part of what load asks for: children over 65 % of the capacity.
+    pub provision: f64,
     /// The end.
     pub state: State,
     /// Virtual seconds that were measured.

@@ -97,6 +97,8 @@ pub(crate) fn message_kind(message: &LinkMessage) -> &'static str {
             ToChild::Relays(_) => "relays",
             ToChild::Crl(_) => "crl",
             ToChild::Declined { .. } => "declined",
+            ToChild::Neighbourhood(_) => "neighbourhood",
+            ToChild::Later { .. } => "later",
         },
         LinkMessage::Mesh(message) => match message {
             Mesh::Hello { .. } => "mesh hello",
