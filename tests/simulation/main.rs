@@ -2,6 +2,8 @@
 //!
 //! `NEARMESH_SEED=7 cargo test -p tests --test simulation` runs every scenario with another seed.
 
+mod large;
+
 use std::time::Duration;
 
 use nearmesh_common::{presence, supernode_record};

@@ -6,9 +6,11 @@
 mod expect;
 mod format;
 mod outcome;
+mod report;
 mod run;
 
 pub use expect::{Checked, Expectation};
 pub use format::{Act, Event, Growth, Mix, NetForm, Scenario, ScenarioError, Workload};
 pub use outcome::{Machine, Outcome, Sample, VolumeRate};
+pub use report::page;
 pub use run::{Progress, Run, play};

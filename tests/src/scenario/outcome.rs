@@ -93,6 +93,8 @@ pub struct Law {
     pub mean: f64,
     /// The most.
     pub max: f64,
+    /// The mean beyond what is allowed; negative if it holds.
+    pub excess: f64,
 }
 
 /// The net at one moment.

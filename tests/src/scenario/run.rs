@@ -353,8 +353,8 @@ impl<'a> Run<'a> {
             total_received: received + acks + keep_alive + probes * PROBE.0 as f64 / PROBE.1 as f64,
         };
         let sweeps = outcomes.get(&Kind::Rare).map(|rare| rare.figures().overhead).unwrap_or_default();
-        let law =
-            Law { allowed: 2.0 * supernodes.sqrt() + 0.01 * supernodes, mean: sweeps.mean, max: sweeps.max };
+        let allowed = 2.0 * supernodes.sqrt() + 0.01 * supernodes;
+        let law = Law { allowed, mean: sweeps.mean, max: sweeps.max, excess: sweeps.mean - allowed };
         let mut outcome = Outcome {
             scenario: self.scenario.name.clone(),
             about: self.scenario.about.clone(),

@@ -9,7 +9,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Parser;
 use tests::{
     models::comparison::Comparison,
-    scenario::{Scenario, ScenarioError, play},
+    scenario::{Scenario, ScenarioError, page, play},
 };
 
 /// Plays a scenario on the large simulator.
@@ -55,10 +55,17 @@ fn simulate(args: &Args) -> Result<ExitCode, ScenarioError> {
     scenario.net.nodes = args.nodes.unwrap_or(scenario.net.nodes);
     scenario.net.files = args.files.unwrap_or(scenario.net.files);
     let outcome = play(&scenario, args.seed, &mut progress::Bar::new());
+    let folder = PathBuf::from("target/simulate").join(format!("{}-{}", scenario.name, outcome.supernodes));
+    let written = page(&outcome).write(&folder);
     if args.json {
         println!("{}", serde_json::to_string(&outcome).expect("figures have a JSON form"));
     } else {
         table::print(&outcome);
+    }
+    match written {
+        Ok(_) if args.json => {}
+        Ok(_) => println!("{}", folder.join("report.html").display()),
+        Err(error) => eprintln!("simulate: failed to write {}: {error}", folder.display()),
     }
     Ok(if outcome.holds() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

@@ -1,0 +1,73 @@
+//! The scenarios of the large simulator, in the sizes that a suite can afford. By hand, and larger:
+//! `cargo run --release -p tests --bin simulate -- tests/simulation/storm.toml`.
+
+use std::path::Path;
+
+use tests::scenario::{Outcome, Scenario, play};
+
+/// The seed of every scenario, unless the environment names another.
+const SEED: u64 = 1;
+
+fn seed() -> u64 {
+    let seed = std::env::var("NEARMESH_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(SEED);
+    println!("NEARMESH_SEED={seed}");
+    seed
+}
+
+/// A scenario from its file.
+fn scenario(name: &str) -> Scenario {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("simulation").join(format!("{name}.toml"));
+    Scenario::read(&file).unwrap_or_else(|error| panic!("failed to {error}"))
+}
+
+/// The same, smaller.
+fn sized(name: &str, supernodes: u32, nodes: u32) -> Scenario {
+    let mut scenario = scenario(name);
+    (scenario.net.supernodes, scenario.net.nodes) = (supernodes, nodes);
+    scenario
+}
+
+fn played(scenario: &Scenario) -> Outcome {
+    let outcome = play(scenario, seed(), &mut ());
+    println!(
+        "{}: {} events in {:.1} s, {:.0} MB",
+        outcome.scenario, outcome.machine.events, outcome.machine.seconds, outcome.machine.memory
+    );
+    outcome
+}
+
+/// Every bound of the scenario holds, but for those whose figures begin with one of `except`.
+fn assert_bounds_hold(outcome: &Outcome, except: &[&str]) {
+    let broken: Vec<_> = outcome
+        .checked
+        .iter()
+        .filter(|checked| !checked.holds)
+        .filter(|checked| !except.iter().any(|except| checked.expectation.figure.starts_with(except)))
+        .map(|checked| (&checked.expectation.figure, checked.found))
+        .collect();
+    assert!(broken.is_empty(), "{broken:?}; the first wrong answers: {:#?}", outcome.wrong);
+}
+
+#[test]
+fn every_scenario_can_be_read() {
+    for name in ["rest", "churn", "storm", "partition", "flash", "nat", "lone", "leaving", "lies"] {
+        assert_eq!(scenario(name).name, name);
+    }
+}
+
+#[test]
+fn a_large_run_follows_from_its_seed_alone() {
+    let mut small = sized("churn", 24, 240);
+    (small.growth.supernodes, small.growth.nodes, small.growth.settle) = (20.0, 10.0, 20.0);
+    (small.workload.seconds, small.workload.session) = (60.0, Some(60.0));
+    let digest = |seed| play(&small, seed, &mut ()).digest;
+    let first = digest(1);
+    assert_eq!(first, digest(1));
+    assert_ne!(first, digest(2));
+}
+
+#[test]
+fn two_hundred_and_fifty_six_supernodes_find_everything() {
+    let outcome = played(&sized("rest", 256, 2560));
+    assert_bounds_hold(&outcome, &["signalling", "questions/popular"]);
+}
