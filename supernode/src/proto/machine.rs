@@ -29,6 +29,7 @@ use super::{
     directory::Directory,
     lookup::Lookups,
     membership::{Event, Membership},
+    offers::Offers,
     publishing::Publishing,
     registration::Registrations,
     search::Searches,
@@ -60,6 +61,7 @@ pub struct Supernode {
     answers: Answers,
     directory: Directory,
     publishing: Publishing,
+    offers: Offers,
     lookups: Lookups,
     crl: Option<Box<[u8]>>,
     /// When children that are still here after stepping down are told again.
@@ -92,6 +94,7 @@ impl Supernode {
             answers: Answers::default(),
             directory: Directory::default(),
             publishing: Publishing::default(),
+            offers: Offers::default(),
             lookups: Lookups::default(),
             crl: None,
             remind_at: None,
@@ -146,6 +149,7 @@ impl Supernode {
             self.directory.poll_timeout(now),
             self.lookups.poll_timeout(),
             self.publishing.poll_timeout(),
+            self.offers.poll_timeout(),
             self.remind_at,
         ];
         timeouts.into_iter().flatten().min()
@@ -223,6 +227,8 @@ impl Supernode {
         loop {
             if let Some(event) = self.membership.poll_event() {
                 self.on_membership(event);
+            } else if let Some((search, homes)) = self.lookups.poll_found() {
+                self.on_sources_found(search, homes);
             } else if let Some(node) = self.world.poll_closed() {
                 self.on_link_down(node);
             } else {
@@ -277,6 +283,7 @@ impl Supernode {
         self.place_anew();
         if self.membership.former_groups().is_some() {
             self.publishing.retell(&mut self.world);
+            self.offers.handle_regrouped(self.world.now.instant);
         }
     }
 
@@ -343,6 +350,7 @@ impl Supernode {
         self.send_moves(moves);
         let children = self.publishing.handle_timeout(&self.world);
         self.tell_again(children);
+        self.tell_offers();
         self.lookups.handle_timeout(&mut self.world);
     }
 }

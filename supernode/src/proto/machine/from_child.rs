@@ -6,7 +6,7 @@ use nearmesh_common::{
     signed::{Signed, Verified},
     wire::{
         NodeAddress,
-        file::JournalMark,
+        file::{Change, JournalMark},
         home::{Decline, Refusal, RequestId, ToChild, ToHome},
     },
 };
@@ -34,6 +34,13 @@ impl Supernode {
             ToHome::Detach(presence) => self.on_detach(from, presence),
             ToHome::Publish { after, upto, changes } => {
                 let attached = self.children.contains(&from);
+                if attached {
+                    for change in &changes {
+                        if let Change::Add(entry) = change {
+                            self.offers.handle_content(entry.hash, self.world.now.instant);
+                        }
+                    }
+                }
                 let held = attached
                     .then(|| self.registrations.on_publish(from, after, upto, &changes, &mut self.world));
                 match held.flatten() {
