@@ -62,7 +62,10 @@ impl Supernode {
         }
         let own = from == self.world.own();
         let held = match own || self.door.may_publish(changes.len(), self.world.now.instant) {
-            true => self.registrations.on_publish(from, after, upto, changes, &mut self.world),
+            true => {
+                self.offer(changes);
+                self.registrations.on_publish(from, after, upto, changes, &mut self.world)
+            }
             false => {
                 self.world.counters.put_off += 1;
                 self.registrations.mark(&from)
@@ -73,6 +76,14 @@ impl Supernode {
             None => self.world.strange(&from, "files of a node that has no registration"),
         }
         self.summaries.handle_changed(&self.world);
+    }
+
+    fn offer(&mut self, changes: &[Change]) {
+        for change in changes {
+            if let Change::Add(entry) = change {
+                self.offers.handle_content(entry.hash, self.world.now.instant);
+            }
+        }
     }
 
     fn on_list_relays(&mut self, from: NodeId) {
