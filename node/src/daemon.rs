@@ -13,6 +13,7 @@ mod addresses;
 mod admission;
 mod api;
 mod asking;
+mod bootstrap;
 mod clock;
 mod connect;
 mod connections;

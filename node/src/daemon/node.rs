@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 use super::{
     accept::Incoming,
     asking::Asker,
+    bootstrap::Report,
     clock::wall,
     connections::{CloseCode, Connections},
     downloads::Downloads,
@@ -98,6 +99,10 @@ pub struct Node {
     pub discovery: mpsc::Sender<nat::Input>,
     /// What the router gave on request.
     pub port_mapping: watch::Sender<PortMapping>,
+    /// How the ways back into the net did.
+    pub bootstrap: watch::Sender<Vec<Report>>,
+    /// How many supernodes it remembered when it started.
+    pub remembered: usize,
     /// Told when the node should end.
     pub stop: watch::Sender<bool>,
 }

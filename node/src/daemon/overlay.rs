@@ -18,7 +18,7 @@ use nearmesh_common::{
     NodeId,
     signed::Keyring,
     wire::{
-        LinkMessage,
+        LinkMessage, NodeAddress,
         home::{DialBack, Refusal, RequestId, ToChild, ToHome},
         signal::Signal,
     },
@@ -67,6 +67,8 @@ pub enum Command {
     Cancel(RequestId),
     /// This node is reached in another way now.
     Reached(Reached),
+    /// Supernodes learnt elsewhere.
+    Candidates(Vec<NodeAddress>),
     /// Ask a supernode for a packet to this node, on the link to it.
     DialBack {
         /// Whom.
@@ -271,6 +273,11 @@ impl OverlayTask {
                 let addresses = reached.addresses.clone();
                 self.client.handle(client::Input::Reached(reached), now());
                 self.tell_supernode(supernode::Input::Addresses(addresses));
+            }
+            Command::Candidates(found) => {
+                let candidates = found.iter().cloned().map(Candidate::new).collect();
+                self.client.handle(client::Input::Candidates(candidates), now());
+                self.tell_supernode(supernode::Input::Candidates(found));
             }
             Command::DialBack { of, request } => {
                 self.node.links.send(of, LinkMessage::ToHome(ToHome::DialBack(request)));

@@ -26,6 +26,7 @@ use super::{
     addresses,
     api::Api,
     asking::Asker,
+    bootstrap,
     clock::wall,
     connections::Connections,
     downloads::Downloads,
@@ -211,6 +212,8 @@ async fn start(
         authority_user,
         discovery,
         port_mapping: watch::Sender::default(),
+        bootstrap: watch::Sender::default(),
+        remembered: known.len(),
         whereabouts: watch::Sender::new(Whereabouts::new(addresses::of_socket(listen))),
         stop: watch::Sender::new(false),
         keyring: Arc::new(MemberKeyring::new(membership)),
@@ -229,6 +232,7 @@ async fn start(
     }
     tokio::spawn(task.run(links_happen, commands_come, fed_back));
     tokio::spawn(accept::accept_connections(Arc::clone(&node)));
+    bootstrap::spawn(&node, !towards.is_empty());
     Reachability::spawn(Arc::clone(&node), discoveries);
     tokio::spawn(port_mapping::keep(Arc::clone(&node)));
     node.resume_downloads();
