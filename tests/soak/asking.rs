@@ -7,7 +7,7 @@ use std::{
 };
 
 use nearmesh::control::{
-    api::{Code, Lookup, SearchEvent, SearchRequest, SearchResult},
+    api::{ApiError, Code, Lookup, SearchEvent, SearchRequest, SearchResult},
     client::Client,
 };
 use rand::{RngExt, rngs::StdRng, seq::IndexedRandom};
@@ -205,7 +205,7 @@ async fn results(asker: &Member, words: &str) -> Result<Vec<SearchResult>, Strin
                     results.retain(|earlier| earlier.number != result.number);
                     results.push(result);
                 }
-                SearchEvent::Done(_) => return Ok(results),
+                SearchEvent::Done(_) => return Ok::<_, ApiError>(results),
             }
         }
     };

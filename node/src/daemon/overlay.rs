@@ -150,6 +150,8 @@ impl OverlayTask {
         mut feedback: mpsc::Receiver<client::Input>,
     ) {
         let mut journal = self.node.shares.watch_mark();
+        // It may have moved on since the machine was made, and what came before a watch begins is no change to it.
+        journal.mark_changed();
         let mut tick = tokio::time::interval(TICK);
         loop {
             self.carry_out();
