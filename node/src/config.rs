@@ -5,8 +5,9 @@
 
 use std::{
     fs, io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use clap::ValueEnum;
@@ -14,7 +15,10 @@ use nearmesh_relay::proto::forward::{Limits, limits};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::profile::Profile;
+use crate::{
+    bootstrap::{HostName, ParseHostNameError},
+    profile::Profile,
+};
 
 /// The file that is read when none is named, if it is in the profile.
 pub const FILE_NAME: &str = "nearmesh.toml";
@@ -30,6 +34,8 @@ const MAX_RELAY_SESSIONS: u32 = 100_000;
 const MAX_CAPACITY: u32 = 100_000;
 /// Most uploads at a time (guess).
 const MAX_UPLOAD_SLOTS: u32 = 1000;
+/// The port of DNS servers.
+const DNS_PORT: u16 = 53;
 /// Largest configuration file, in bytes (guess).
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
@@ -74,12 +80,20 @@ pub struct Config {
     pub relay_sessions: Option<u32>,
     /// Whether the router is asked to let everybody in.
     pub port_mapping: Option<bool>,
+    /// A file that lists supernodes. Absolute.
+    pub bootstrap_list: Option<PathBuf>,
+    /// A DNS name behind which there are supernodes; empty for none.
+    pub bootstrap_name: Option<String>,
+    /// Whom to ask for names: an address, with a port or without, or "system".
+    pub dns_server: Option<String>,
+    /// Whether supernodes announce themselves in the local network and others look for them there.
+    pub local_discovery: Option<bool>,
     /// What is logged, in the syntax of NEARMESH_LOG.
     pub log: Option<String>,
 }
 
 /// What the command line of `up` says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// Over `listen`.
     pub listen: Option<SocketAddr>,
@@ -91,6 +105,36 @@ pub struct Overrides {
     pub relay_rate: Option<u64>,
     /// Over `relay_sessions`.
     pub relay_sessions: Option<u32>,
+    /// Over `bootstrap_list`. Absolute.
+    pub bootstrap_list: Option<PathBuf>,
+    /// Over `bootstrap_name`.
+    pub bootstrap_name: Option<HostName>,
+    /// Over `dns_server`.
+    pub dns_server: Option<DnsServer>,
+    /// Over `local_discovery`.
+    pub local_discovery: Option<bool>,
+}
+
+/// Who is asked for names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DnsServer {
+    /// Those that the system asks.
+    System,
+    /// This one.
+    At(SocketAddr),
+}
+
+/// Where supernodes may be found, beyond ticket and host cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootstrapSettings {
+    /// A file that lists them.
+    pub list: Option<PathBuf>,
+    /// A DNS name.
+    pub name: Option<HostName>,
+    /// Who is asked for names, if not those whom the system asks.
+    pub dns_server: Option<SocketAddr>,
+    /// Whether they announce themselves in the local network.
+    pub local: bool,
 }
 
 /// Packets of others.
@@ -127,6 +171,8 @@ pub struct Settings {
     pub relay: RelaySettings,
     /// Whether the router is asked to let everybody in.
     pub port_mapping: bool,
+    /// Where supernodes may be found, beyond ticket and host cache.
+    pub bootstrap: BootstrapSettings,
     /// What is logged.
     pub log: Option<String>,
 }
@@ -206,12 +252,36 @@ impl Config {
         config.share.iter().try_for_each(|path| absolute("share", path))?;
         config.inbox.iter().try_for_each(|path| absolute("inbox", path))?;
         config.downloads.iter().try_for_each(|path| absolute("downloads", path))?;
+        config.bootstrap_list.iter().try_for_each(|path| absolute("bootstrap_list", path))?;
+        if config.name().is_err() {
+            return Err(wrong("bootstrap_name", "a DNS name, or empty".to_owned()));
+        }
+        if config.dns_server.as_ref().is_some_and(|text| text.parse::<DnsServer>().is_err()) {
+            return Err(wrong("dns_server", DNS_SERVER_FORM.to_owned()));
+        }
         Ok(config)
+    }
+
+    /// The DNS name behind which there are supernodes.
+    fn name(&self) -> Result<Option<HostName>, ParseHostNameError> {
+        self.bootstrap_name.as_deref().filter(|name| !name.is_empty()).map(str::parse).transpose()
     }
 
     /// Fills in what nobody said.
     pub fn settle(self, overrides: Overrides, profile: &Profile) -> Settings {
+        let name = overrides.bootstrap_name.or_else(|| self.name().ok().flatten());
+        let server = self.dns_server.as_deref().and_then(|text| text.parse().ok());
+        let bootstrap = BootstrapSettings {
+            list: overrides.bootstrap_list.or(self.bootstrap_list),
+            name,
+            dns_server: match overrides.dns_server.or(server) {
+                Some(DnsServer::At(address)) => Some(address),
+                Some(DnsServer::System) | None => None,
+            },
+            local: overrides.local_discovery.or(self.local_discovery).unwrap_or(true),
+        };
         Settings {
+            bootstrap,
             listen: overrides
                 .listen
                 .or(self.listen)
@@ -230,6 +300,26 @@ impl Config {
             },
             port_mapping: self.port_mapping.unwrap_or(true),
             log: self.log,
+        }
+    }
+}
+
+/// What stands for a DNS server.
+const DNS_SERVER_FORM: &str = "an IP address, with a port or without, or \"system\"";
+
+/// Why a text names no DNS server.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("it must be {DNS_SERVER_FORM}")]
+pub struct ParseDnsServerError;
+
+impl FromStr for DnsServer {
+    type Err = ParseDnsServerError;
+
+    fn from_str(text: &str) -> Result<Self, ParseDnsServerError> {
+        let alone = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS_PORT));
+        match text {
+            "system" => Ok(Self::System),
+            _ => text.parse().or_else(|_| alone()).map(Self::At).map_err(|_| ParseDnsServerError),
         }
     }
 }
@@ -298,5 +388,32 @@ mod tests {
         let yes = Overrides { relay: Some(true), relay_rate: Some(7), ..Overrides::default() };
         assert_eq!(limits("relay = false\nrelay_rate = 9", yes).unwrap().rate, Some(7));
         assert!(parse("relay_sessions = 0").unwrap_err().contains("`relay_sessions` must be from 1"));
+    }
+
+    #[test]
+    fn the_ways_back_into_a_net_are_set_in_the_file_and_overridden_by_the_command_line() {
+        let profile = Profile::locate(Some(Path::new("/srv/alice"))).unwrap();
+        let settled = |text: &str, overrides| parse(text).unwrap().settle(overrides, &profile).bootstrap;
+        let none = BootstrapSettings { list: None, name: None, dns_server: None, local: true };
+        assert_eq!(settled("bootstrap_name = \"\"\ndns_server = \"system\"", Overrides::default()), none);
+        let text = "bootstrap_list = \"/etc/hubs\"\nbootstrap_name = \"hubs.example.org\"\ndns_server = \"192.0.2.53\"\n\
+                    local_discovery = false";
+        let set = BootstrapSettings {
+            list: Some("/etc/hubs".into()),
+            name: Some("hubs.example.org".parse().unwrap()),
+            dns_server: Some("192.0.2.53:53".parse().unwrap()),
+            local: false,
+        };
+        assert_eq!(settled(text, Overrides::default()), set);
+        let overrides = Overrides {
+            bootstrap_list: Some("/tmp/hubs".into()),
+            dns_server: Some(DnsServer::System),
+            ..Overrides::default()
+        };
+        let overridden = BootstrapSettings { list: Some("/tmp/hubs".into()), dns_server: None, ..set };
+        assert_eq!(settled(text, overrides), overridden);
+        assert!(parse("bootstrap_name = \"192.0.2.1\"").unwrap_err().contains("`bootstrap_name` must be"));
+        assert!(parse("dns_server = \"router\"").unwrap_err().contains("`dns_server` must be"));
+        assert!(parse("bootstrap_list = \"hubs\"").unwrap_err().contains("absolute"));
     }
 }

@@ -14,6 +14,7 @@ mod admission;
 mod api;
 mod asking;
 mod bandwidth;
+mod bootstrap;
 mod clock;
 mod connect;
 mod connections;

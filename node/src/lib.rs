@@ -1,6 +1,7 @@
 //! The node: everything that one machine of a net runs, and the program by which people use it.
 
 pub mod authority;
+pub mod bootstrap;
 pub mod cli;
 pub mod config;
 pub mod content;

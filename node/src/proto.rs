@@ -6,6 +6,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod backoff;
+pub mod bootstrap;
 mod client;
 mod home;
 mod host_cache;

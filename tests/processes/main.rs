@@ -1,5 +1,6 @@
 //! Rung 4: real processes on loopback, driven through the command line.
 
+mod bootstrap;
 mod everybody;
 mod hostile;
 mod journey;

@@ -189,7 +189,10 @@ impl Node {
     pub fn up(&mut self, options: &[&str]) {
         let listen = if self.place.is_some() { "0.0.0.0:0" } else { "127.0.0.1:0" };
         let listen: &[&str] = if options.contains(&"--listen") { &[] } else { &["--listen", listen] };
-        let arguments = [&["--json", "up"], listen, options].concat();
+        // Neighbours that find each other by themselves are for the tests that ask for it.
+        let alone = self.place.is_some() && !options.contains(&"--local-discovery");
+        let alone: &[&str] = if alone { &["--local-discovery", "false"] } else { &[] };
+        let arguments = [&["--json", "up"], listen, alone, options].concat();
         let command = self.command(&arguments);
         self.start(command);
     }

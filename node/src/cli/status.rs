@@ -9,7 +9,7 @@ use super::{
     harmless::harmless,
     units::{duration, files, rtt, size},
 };
-use crate::control::api::{Attachment, PortMapping, Reach, Reachability, Relaying, Role, Status};
+use crate::control::api::{Attachment, Bootstrap, BootstrapWay, PortMapping, Reach, Reachability, Relaying, Role, Status};
 
 /// How the node is: its home, its role, what it shares, what is wrong.
 #[derive(Debug, Args)]
@@ -36,6 +36,7 @@ fn text(status: &Status) -> String {
          home        {home}\n  \
          standby     {standby}\n  \
          supernodes  {supernodes} known\n  \
+         found by    {ways}\n  \
          {reachability}\
          shared      {files}, {bytes}\n  \
          {relays}\
@@ -48,6 +49,7 @@ fn text(status: &Status) -> String {
         home = attachment(status.home.as_ref(), status),
         standby = attachment(status.standby.as_ref(), status),
         supernodes = status.supernodes,
+        ways = status.bootstrap.iter().map(way).collect::<Vec<_>>().join("; "),
         reachability = reachability(&status.reachability),
         files = files(status.shared.files),
         bytes = size(status.shared.bytes),
@@ -97,6 +99,20 @@ fn facts(known: &Reachability) -> String {
         facts.push_str(&format!(", remembers for {} at least", duration(Duration::from_millis(lifetime))));
     }
     facts
+}
+
+/// A way to find supernodes, and how it did.
+fn way(way: &Bootstrap) -> String {
+    let place = harmless(way.place.as_deref().unwrap_or_default()).to_string();
+    let name = match way.way {
+        BootstrapWay::Remembered => "what was remembered".to_owned(),
+        BootstrapWay::List => format!("the list {place}"),
+        BootstrapWay::Name => format!("the name {place}"),
+        BootstrapWay::Local => "the local network".to_owned(),
+    };
+    let found = way.found.map_or("not asked".to_owned(), |found| found.to_string());
+    let problem = way.problem.as_deref().map(|problem| format!(" ({})", harmless(problem)));
+    format!("{name}: {found}{}", problem.unwrap_or_default())
 }
 
 /// A line, if there is anything to say.

@@ -6,7 +6,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     os::unix::{ffi::OsStrExt, net::UnixDatagram},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::Args;
@@ -15,7 +15,8 @@ use tracing::warn;
 
 use super::{Context, Quit, log, output::Output};
 use crate::{
-    config::{Config, Overrides, Promote},
+    bootstrap::HostName,
+    config::{Config, DnsServer, Overrides, Promote},
     control::api::{ApiError, Ready},
     daemon::{self, UpOptions},
 };
@@ -44,6 +45,16 @@ pub(super) struct Up {
     /// The pairs of nodes to forward for at a time [default: 1000]
     #[arg(long, value_name = "PAIRS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     relay_sessions: Option<u32>,
+    /// Where to look for supernodes: a file (if there is one, or there is a / in it) with lines like node-id@address:port, or a DNS
+    /// name; one of each may be given
+    #[arg(long, value_name = "WHERE")]
+    bootstrap: Vec<String>,
+    /// The DNS server to ask: an address, with a port or without, or "system" [default: system]
+    #[arg(long, value_name = "ADDRESS")]
+    dns_server: Option<DnsServer>,
+    /// Whether to announce supernodes in the local network, and to look for them there [default: true]
+    #[arg(long, value_name = "BOOL")]
+    local_discovery: Option<bool>,
     /// The configuration file [default: nearmesh.toml in the profile, if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -54,7 +65,12 @@ impl Up {
         let profile = context.profile.clone();
         profile.create()?;
         let lock = profile.lock()?;
+        let (bootstrap_list, bootstrap_name) = places(&self.bootstrap)?;
         let overrides = Overrides {
+            bootstrap_list,
+            bootstrap_name,
+            dns_server: self.dns_server,
+            local_discovery: self.local_discovery,
             listen: self.listen,
             promote: self.promote,
             relay: self.relay,
@@ -69,6 +85,28 @@ impl Up {
         let options = UpOptions { settings, lock, ready, interrupted: Box::pin(interrupted) };
         Ok(daemon::run(profile, options).await.map_err(ApiError::from)?)
     }
+}
+
+/// Tells files and names apart.
+fn places(given: &[String]) -> Result<(Option<PathBuf>, Option<HostName>), ApiError> {
+    let (mut list, mut name) = (None, None);
+    for place in given {
+        let twice = if place.contains('/') || Path::new(place).exists() {
+            // The node may be asked for it from elsewhere.
+            let path = std::path::absolute(place).map_err(|error| ApiError::usage(format!("{place}: {error}")))?;
+            list.replace(path).is_some()
+        } else {
+            let parsed = place.parse().map_err(|error| {
+                ApiError::usage(format!("--bootstrap {place}: there is no such file, and {error}"))
+            })?;
+            name.replace(parsed).is_some()
+        };
+        if twice {
+            return Err(ApiError::usage("--bootstrap takes one file and one DNS name")
+                .hint("one file lists up to 200 supernodes"));
+        }
+    }
+    Ok((list, name))
 }
 
 /// A node whose starter no longer reads goes on all the same.
@@ -135,6 +173,20 @@ mod tests {
         let mut heard = [0; 32];
         let length = systemd.recv(&mut heard).unwrap();
         assert_eq!(&heard[..length], READY);
+    }
+
+    #[test]
+    fn a_place_to_look_for_supernodes_is_a_file_or_a_name() {
+        let given = |places_given: &[&str]| {
+            let places_given: Vec<String> = places_given.iter().map(ToString::to_string).collect();
+            places(&places_given).map_err(|error| error.message)
+        };
+        let name = || Some("hubs.example.org".parse().unwrap());
+        assert_eq!(given(&[]), Ok((None, None)));
+        assert_eq!(given(&["/etc/hubs", "hubs.example.org"]), Ok((Some("/etc/hubs".into()), name())));
+        assert!(given(&["./hubs"]).unwrap().0.unwrap().is_absolute());
+        assert!(given(&["a.example.org", "b.example.org"]).unwrap_err().contains("one DNS name"));
+        assert!(given(&["192.0.2.7"]).unwrap_err().contains("no host name"));
     }
 
     #[cfg(target_os = "linux")]

@@ -17,6 +17,7 @@ use super::{
     accept::Incoming,
     asking::Asker,
     bandwidth::Desk,
+    bootstrap::Report,
     clock::wall,
     connections::{CloseCode, Connections},
     downloads::Downloads,
@@ -101,6 +102,10 @@ pub struct Node {
     pub port_mapping: watch::Sender<PortMapping>,
     /// Others who measure how fast bytes come here.
     pub measuring: Desk,
+    /// How the ways back into the net did.
+    pub bootstrap: watch::Sender<Vec<Report>>,
+    /// How many supernodes it remembered when it started.
+    pub remembered: usize,
     /// Told when the node should end.
     pub stop: watch::Sender<bool>,
 }

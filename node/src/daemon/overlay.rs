@@ -19,7 +19,7 @@ use nearmesh_common::{
     NodeId,
     signed::Keyring,
     wire::{
-        LinkMessage,
+        LinkMessage, NodeAddress,
         home::{DialBack, Refusal, RequestId, ToChild, ToHome},
         signal::Signal,
     },
@@ -69,6 +69,8 @@ pub enum Command {
     Cancel(RequestId),
     /// This node is reached in another way now.
     Reached(Reached),
+    /// Supernodes learnt elsewhere.
+    Candidates(Vec<NodeAddress>),
     /// Ask a supernode for a packet to this node, on the link to it.
     DialBack {
         /// Whom.
@@ -154,6 +156,8 @@ impl OverlayTask {
         mut feedback: mpsc::Receiver<client::Input>,
     ) {
         let mut journal = self.node.shares.watch_mark();
+        // It may have moved on since the machine was made, and what came before a watch begins is no change to it.
+        journal.mark_changed();
         let mut tick = tokio::time::interval(TICK);
         loop {
             self.carry_out();
@@ -278,6 +282,11 @@ impl OverlayTask {
                 let addresses = reached.addresses.clone();
                 self.client.handle(client::Input::Reached(reached), now());
                 self.tell_supernode(supernode::Input::Addresses(addresses));
+            }
+            Command::Candidates(found) => {
+                let candidates = found.iter().cloned().map(Candidate::new).collect();
+                self.client.handle(client::Input::Candidates(candidates), now());
+                self.tell_supernode(supernode::Input::Candidates(found));
             }
             Command::DialBack { of, request } => {
                 self.node.links.send(of, LinkMessage::ToHome(ToHome::DialBack(request)));

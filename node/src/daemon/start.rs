@@ -27,6 +27,7 @@ use super::{
     api::Api,
     asking::Asker,
     bandwidth::Desk,
+    bootstrap,
     clock::wall,
     connections::Connections,
     downloads::Downloads,
@@ -212,6 +213,8 @@ async fn start(
         authority_user,
         discovery,
         port_mapping: watch::Sender::default(),
+        bootstrap: watch::Sender::default(),
+        remembered: known.len(),
         whereabouts: watch::Sender::new(Whereabouts::new(addresses::of_socket(listen))),
         measuring: Desk::default(),
         stop: watch::Sender::new(false),
@@ -231,6 +234,7 @@ async fn start(
     }
     tokio::spawn(task.run(links_happen, commands_come, fed_back));
     tokio::spawn(accept::accept_connections(Arc::clone(&node)));
+    bootstrap::spawn(&node, !towards.is_empty());
     Reachability::spawn(Arc::clone(&node), discoveries);
     tokio::spawn(port_mapping::keep(Arc::clone(&node)));
     node.resume_downloads();

@@ -3,7 +3,12 @@
 use nearmesh_common::NodeId;
 
 use super::{node::Node, overlay::Overlay, people::millis};
-use crate::control::api::{Attachment, Ready, Relaying, Role, SharedTotal, Status, Supernode};
+use crate::{
+    control::api::{
+        Attachment, Bootstrap, BootstrapWay, Ready, Relaying, Role, SharedTotal, Status, Supernode,
+    },
+    proto::bootstrap::Way,
+};
 
 impl Node {
     /// How the node is.
@@ -27,6 +32,7 @@ impl Node {
             reachability,
             shared: SharedTotal { files: shared.files, bytes: shared.bytes },
             relaying: self.relaying(),
+            bootstrap: self.ways_back(),
             paths,
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -77,6 +83,28 @@ impl Node {
             refused: counters.refused,
             dropped: counters.dropped.total(),
         }
+    }
+
+    fn ways_back(&self) -> Vec<Bootstrap> {
+        let count = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        let remembered = Bootstrap {
+            way: BootstrapWay::Remembered,
+            place: None,
+            found: Some(count(self.remembered)),
+            problem: None,
+        };
+        let asked = self.bootstrap.borrow();
+        let others = asked.iter().map(|report| Bootstrap {
+            way: match report.way {
+                Way::List => BootstrapWay::List,
+                Way::Name => BootstrapWay::Name,
+                Way::Local => BootstrapWay::Local,
+            },
+            place: report.place.clone(),
+            found: report.found.map(count),
+            problem: report.problem.clone(),
+        });
+        std::iter::once(remembered).chain(others).collect()
     }
 
     fn problems(&self, overlay: &Overlay) -> Vec<String> {

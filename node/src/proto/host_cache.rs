@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nearmesh_common::{NodeId, Now, UnixMillis, supernode_record::SupernodeRecord, wire::NodeAddress};
+use nearmesh_common::{
+    NodeId, Now, UnixMillis, presence::MAX_ADDRESSES, supernode_record::SupernodeRecord, wire::NodeAddress,
+};
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
@@ -56,6 +58,8 @@ struct Host {
     samples: Vec<(Instant, Duration)>,
     failures: u32,
     avoid_until: Option<Instant>,
+    /// Named again, at another address, after it had failed.
+    retold: bool,
 }
 
 impl HostCache {
@@ -64,7 +68,7 @@ impl HostCache {
         Self { own, hosts: BTreeMap::new(), save_at: None, saved_at: None }
     }
 
-    /// Supernodes learnt elsewhere. What is known better already stays.
+    /// Supernodes learnt elsewhere. What is known better already stays; of one that does not answer where it was, it is not.
     pub(super) fn handle_candidates(&mut self, candidates: Vec<Candidate>, now: Now) {
         for candidate in candidates {
             let node = candidate.address.node;
@@ -72,7 +76,9 @@ impl HostCache {
                 continue;
             }
             match self.hosts.get_mut(&node) {
-                Some(host) if host.heard.is_none() => host.addresses = candidate.address.addresses,
+                Some(host) if host.heard.is_none() || host.failures > 0 => {
+                    host.told_of(candidate.address.addresses);
+                }
                 Some(_) => {}
                 None => {
                     self.hosts.insert(node, Host::remembered(candidate));
@@ -115,6 +121,7 @@ impl HostCache {
         }
         host.samples.push((now.instant, rtt));
         host.remembered = Some(rtt);
+        host.retold = false;
         if std::mem::take(&mut host.failures) > 0 {
             host.avoid_until = None;
         }
@@ -125,6 +132,7 @@ impl HostCache {
     pub(super) fn handle_failed(&mut self, node: NodeId, now: Now) {
         let Some(host) = self.hosts.get_mut(&node) else { return };
         host.samples.clear();
+        host.retold = false;
         let wait = FAILED_FOR * (1 << host.failures.min(MAX_DOUBLINGS));
         host.failures = host.failures.saturating_add(1);
         host.avoid_until = Some(now.instant + wait);
@@ -166,13 +174,19 @@ impl HostCache {
         self.hosts.get(&node).and_then(|host| host.remembered)
     }
 
+    /// Whether there is a supernode of which only the address is known, and that was not tried yet: the ticket, a list or a neighbour
+    /// named it.
+    pub(super) fn has_untried(&self, now: Now) -> bool {
+        self.hosts.values().any(|host| host.is_untried() && host.is_usable(now))
+    }
+
     /// Whether enough is known, from records, to do without asking for a list.
     pub(super) fn knows_enough(&self, enough: usize, now: Now) -> bool {
         self.hosts.values().filter(|host| host.heard.is_some() && host.is_usable(now)).count() >= enough
     }
 
-    /// Up to `count` supernodes to ask whether they live: the nearest half by what is remembered, the others at random,
-    /// and if all are to be avoided, those whose time is up first.
+    /// Up to `count` supernodes to ask whether they live: half of them the untried and then the nearest by what is remembered, the others
+    /// at random, and if all are to be avoided, those whose time is up first.
     pub(super) fn scouts(&self, count: usize, rng: &mut ChaCha8Rng, now: Now) -> Vec<NodeAddress> {
         let mut usable: Vec<_> =
             self.hosts.iter().filter(|(_, host)| host.is_usable(now)).map(|(node, _)| *node).collect();
@@ -183,6 +197,8 @@ impl HostCache {
         } else {
             usable.shuffle(rng);
             usable.sort_by_key(|node| self.rtt(*node).unwrap_or(Duration::MAX));
+            // They were named because nobody else answers; those that answered before have been tried meanwhile.
+            usable.sort_by_key(|node| !self.hosts[node].is_untried());
             usable = half_first_then_random(usable, count, rng);
         }
         usable.into_iter().filter_map(|node| self.address(node)).collect()
@@ -329,7 +345,26 @@ impl Host {
             samples: Vec::new(),
             failures: 0,
             avoid_until: None,
+            retold: false,
         }
+    }
+
+    /// Others know it at these addresses. Where it was before comes after them.
+    fn told_of(&mut self, mut addresses: Vec<SocketAddr>) {
+        if addresses.iter().all(|address| self.addresses.contains(address)) {
+            return;
+        }
+        let before = std::mem::take(&mut self.addresses);
+        addresses.extend(before.into_iter().filter(|before| !addresses.contains(before)).collect::<Vec<_>>());
+        addresses.truncate(MAX_ADDRESSES);
+        self.addresses = addresses;
+        self.avoid_until = None;
+        self.retold = true;
+    }
+
+    /// Whether nothing is known but where it may be, and nobody looked there.
+    fn is_untried(&self) -> bool {
+        self.retold || self.heard.is_none() && self.remembered.is_none() && self.failures == 0
     }
 
     fn is_usable(&self, now: Now) -> bool {

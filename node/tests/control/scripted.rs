@@ -182,6 +182,16 @@ impl NodeApi for Alice {
             },
             shared: SharedTotal { files: 3, bytes: 3 << 20 },
             relaying: Relaying { sessions: 2, bytes: 5 << 20, packets: 4_000, refused: 1, dropped: 7 },
+            bootstrap: vec![
+                Bootstrap { way: BootstrapWay::Remembered, place: None, found: Some(12), problem: None },
+                Bootstrap {
+                    way: BootstrapWay::List,
+                    place: Some("/etc/hubs".to_owned()),
+                    found: Some(3),
+                    problem: Some("line 4: the node id is wrong".to_owned()),
+                },
+                Bootstrap { way: BootstrapWay::Local, place: None, found: None, problem: None },
+            ],
             paths: vec![path_to_bob()],
             uptime_ms: 61_000,
             version: "0.1.0".to_owned(),

@@ -36,6 +36,8 @@ pub struct Status {
     pub shared: SharedTotal,
     /// What it forwards for others.
     pub relaying: Relaying,
+    /// Where it can look for supernodes.
+    pub bootstrap: Vec<Bootstrap>,
     /// How packets go to the nodes to which there are connections.
     pub paths: Vec<NodePath>,
     /// Milliseconds since it came up.
@@ -89,6 +91,33 @@ pub struct Relaying {
     pub refused: u64,
     /// Relayed packets that it did not forward since it came up: of strangers, of moved or expired ones, beyond what it lends.
     pub dropped: u64,
+}
+
+/// A way to find supernodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bootstrap {
+    /// Which.
+    pub way: BootstrapWay,
+    /// The list's path or the DNS name.
+    pub place: Option<String>,
+    /// How many supernodes it named when it was last asked; none if it was not needed so far.
+    pub found: Option<u32>,
+    /// What is wrong with it.
+    pub problem: Option<String>,
+}
+
+/// A kind of way to find supernodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BootstrapWay {
+    /// What the ticket named and the host cache kept, when the node started.
+    Remembered,
+    /// A list in a file.
+    List,
+    /// A DNS name.
+    Name,
+    /// The local network.
+    Local,
 }
 
 /// A supernode that the node knows.

@@ -30,7 +30,7 @@ impl Homing {
         if self.serving {
             return self.attach(self.own.node, scene);
         }
-        if scene.hosts.knows_enough(ENOUGH, scene.now) {
+        if scene.hosts.knows_enough(ENOUGH, scene.now) && !scene.hosts.has_untried(scene.now) {
             return self.survey(&[], scene);
         }
         let scouts = scene.hosts.scouts(SCOUTED, scene.rng, scene.now);

@@ -73,3 +73,31 @@ fn a_forged_record_is_not_remembered() {
     scene.receive(1, ToChild::Supernodes(vec![forged]));
     assert_eq!(scene.alice.candidates().len(), 1);
 }
+
+#[test]
+fn one_that_is_named_while_nobody_else_answers_is_tried_next() {
+    let mut scene = Scene::new(&[10]);
+    let mut dead = many(0..199);
+    for candidate in &mut dead {
+        (candidate.heard, candidate.rtt) = (Some(WALL), Some(ms(1)));
+    }
+    scene.handle(Input::Candidates(dead));
+    scene.advance(Duration::from_secs(6));
+    assert!(scene.alice.home().is_none());
+    scene.handle(Input::Candidates(vec![Candidate::new(address(1))]));
+    scene.advance(Duration::from_secs(4));
+    assert_eq!(scene.home(), Some(1), "after {} others", scene.probed.len());
+}
+
+#[test]
+fn where_others_know_a_supernode_counts_only_if_it_does_not_answer_where_it_was() {
+    let elsewhere = || NodeAddress { node: id(1), addresses: address(9).addresses };
+    let known = |scene: &Scene| scene.alice.candidates()[0].address.addresses.clone();
+    let mut scene = Scene::at_home(&[10]);
+    scene.handle(Input::Candidates(vec![Candidate::new(elsewhere())]));
+    assert_eq!(known(&scene), address(1).addresses, "it said itself where it is");
+
+    scene.kill(1);
+    scene.handle(Input::Candidates(vec![Candidate::new(elsewhere())]));
+    assert_eq!(known(&scene), [elsewhere().addresses, address(1).addresses].concat());
+}
