@@ -3,6 +3,7 @@
 mod attaching;
 mod dial_backs;
 mod directory;
+mod groups;
 mod hostile;
 mod meeting;
 mod relays;
