@@ -4,7 +4,7 @@
 //! The signature covers the record's context (its type and version) and its encoded bytes, so that a record of one
 //! kind never passes for another. The signer's certificate travels along: whoever knows the net's root can check.
 
-use std::{fmt, marker::PhantomData};
+use std::{fmt, marker::PhantomData, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
@@ -23,16 +23,16 @@ pub trait Content: Serialize + DeserializeOwned {
 }
 
 /// A `T` as it travels: encoded, with its signer's certificate and signature. Believe nothing of it before
-/// `Keyring::verify`.
+/// `Keyring::verify`. Copies share their bytes.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct Signed<T> {
     /// The encoded `T`.
-    pub payload: Box<[u8]>,
+    pub payload: Arc<[u8]>,
     /// The signer's certificate, DER.
-    pub certificate: Box<[u8]>,
+    pub certificate: Arc<[u8]>,
     /// Ed25519, over context, a zero byte and payload.
-    pub signature: Box<[u8]>,
+    pub signature: Arc<[u8]>,
     #[serde(skip)]
     of: PhantomData<fn() -> T>,
 }
@@ -103,9 +103,14 @@ pub trait Keyring: Send + Sync {
 impl dyn Keyring + '_ {
     /// Signs `content` as this node.
     pub fn seal<T: Content>(&self, content: &T) -> Signed<T> {
-        let payload = codec::encode(content).into_boxed_slice();
+        let payload = codec::encode(content);
         let (certificate, signature) = self.sign(&signed_bytes::<T>(&payload));
-        Signed { payload, certificate, signature, of: PhantomData }
+        Signed {
+            payload: payload.into(),
+            certificate: certificate.into(),
+            signature: signature.into(),
+            of: PhantomData,
+        }
     }
 
     /// Checks a record and opens it.

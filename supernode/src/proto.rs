@@ -5,10 +5,11 @@
 //!
 //! [`Supernode`] owns one sub-protocol per file and routes between them; they never call each other. To its children it is
 //! a home: `children` admits them, `registration` keeps their files. To other supernodes it is a member of the near-mesh:
-//! `membership` knows who serves and keeps a link to each, `summaries` tells them what is worth asking here, `answers`
-//! answers. A child's search (`search`, planned by `waves`) goes to the members whose summary has its words. Where users are
-//! is kept by three members for each name (`placement`): `publishing` tells them of our children, `directory` holds what
-//! others tell us, `lookup` asks. `signals` carries what two nodes say to each other before they are connected, `relays` names those who could
+//! `membership` knows who serves, keeps a link to each of its group and to some of every other (`placement` says which group is whose), and `summaries` tells its own group what is worth asking here.
+//! A child's search (`search`, planned by `waves`) goes to the members whose summary has its words, and to a contact in each other group (`reach`), which
+//! runs the same machine over its own; `answers` sees that each query is answered once. Where users are
+//! is kept by three members for each name: `publishing` tells them of our children, `directory` holds what
+//! others tell us and hands it on when the group changes (`handover`), `lookup` asks; where contents are is a hint that is held in the same way (`offers`). `signals` carries what two nodes say to each other before they are connected, `relays` names those who could
 //! forward for them. Who wants to know whether strangers reach it is sent a packet (`dial_back`).
 //!
 //! # Invariants
@@ -23,14 +24,18 @@ mod budget;
 mod children;
 mod dial_back;
 mod directory;
+mod handover;
 mod links;
 mod lookup;
 mod machine;
 mod membership;
+mod offers;
 mod placement;
 mod publishing;
+mod reach;
 mod registration;
 mod relays;
+mod schedule;
 mod search;
 mod signals;
 mod summaries;

@@ -2,7 +2,10 @@
 //!
 //! Whoever opens the link says `Hello`; the other answers with its own `Hello`. From then on each keeps the other's view
 //! up to date: membership records as they change, its summary as changes, presences to the holders that
-//! placement names. Queries are asked by the asker's home alone and answered once.
+//! placement names.
+//!
+//! What is for a group to which the sender does not belong goes to a *contact*, a member of that group, and carries a number of hops: how
+//! many more times it may be passed on. Answers go back the way the question came, each hop under a number of its own.
 
 use std::net::SocketAddr;
 
@@ -14,7 +17,7 @@ use super::{
     signal::Signal,
 };
 use crate::{
-    NodeId, UserName,
+    NodeId, UnixMillis, UserName,
     presence::Presence,
     signed::Signed,
     supernode_record::{MAX_GROUP_BITS, SupernodeRecord},
@@ -24,7 +27,7 @@ use crate::{
 pub const MAX_SUMMARY_ENTRIES: usize = 64 * 1024;
 /// Most presences in one store message: at 1 KiB each, a quarter of the largest frame.
 pub const MAX_STORED: usize = 256;
-/// Largest hop count that is forwarded; the full mesh needs 1, groups need 2 (Gnutella's TTL was 7).
+/// Largest hop count: a contact, and one more where the two see the net divided differently (Gnutella's TTL was 7).
 pub const MAX_HOPS: u8 = 2;
 
 /// Most supernodes that are called known in one question: five times the largest group that is meant to be.
@@ -48,13 +51,54 @@ fn mix(word: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// A query's number in the whole net: the asking supernode and its counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct QueryId {
-    /// The supernode that runs the search.
-    pub origin: NodeId,
-    /// Its counter.
-    pub number: u64,
+/// A part of the net: the supernodes whose ids begin with these bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Part {
+    /// How many leading bits, at most [`MAX_GROUP_BITS`].
+    pub bits: u8,
+    /// Which.
+    pub number: u16,
+}
+
+/// Whose children a query is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// The asked supernode's own.
+    Own,
+    /// Those of every supernode of this part of the net.
+    Part {
+        /// Which.
+        part: Part,
+        /// How many more times it may be passed on, 1..=[`MAX_HOPS`].
+        hops: u8,
+    },
+    /// Those of this supernode, a member of the asked one's group.
+    Home(NodeId),
+}
+
+/// How far a query went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Supernodes that were asked, the answering one included.
+    pub asked: u32,
+    /// Of those, the ones that answered in time.
+    pub answered: u32,
+}
+
+/// Most contents in one offer.
+pub const MAX_OFFERED: usize = 4096;
+/// Most homes that are named for one content (guess: more than a download takes sources from).
+pub const MAX_SOURCE_HOMES: usize = 32;
+
+/// A presence for the holders of its user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// Where it belongs: its signer must be a node of this user.
+    pub user: UserName,
+    /// What the node said last.
+    pub presence: Signed<Presence>,
+    /// False if its home said that it is gone: one holder tells another.
+    pub here: bool,
 }
 
 /// A version of a supernode's summary. A new epoch begins when the supernode starts.
@@ -125,53 +169,101 @@ pub enum Mesh {
     },
     /// I could not apply a change: send me the whole.
     SummaryLost,
-    /// Search your children.
+    /// Search.
     Query {
-        /// Answered once.
-        id: QueryId,
+        /// To tell answers apart: one link never sees a number twice. The answer comes on the same link.
+        number: u64,
         /// What.
         query: Query,
-        /// How many more times it may be forwarded.
-        hops: u8,
+        /// Where.
+        scope: Scope,
         /// Milliseconds after which an answer is of no use.
         deadline_ms: u32,
     },
-    /// What my children have.
+    /// What was found.
     Answer {
         /// Of which query.
-        id: QueryId,
+        number: u64,
         /// At most [`MAX_HITS_PER_MESSAGE`], best first.
         hits: Vec<Hit>,
-        /// Whether more messages follow for this query.
-        more: bool,
+        /// Comes with the last message for this query.
+        done: Option<Counts>,
     },
-    /// Stop working on this one.
-    Cancel(QueryId),
-    /// Hold these presences, at most [`MAX_STORED`].
-    Store(Vec<Signed<Presence>>),
-    /// A node of yours to hold is no longer at its home.
+    /// Stop working on this query of mine.
+    Cancel(u64),
+    /// Hold these presences, at most [`MAX_STORED`], or pass them on to those who are to.
+    Store {
+        /// The presences.
+        presences: Vec<Stored>,
+        /// How many more times they may be passed on; 0: hold them yourself.
+        hops: u8,
+    },
+    /// A node is no longer at its home.
     Gone {
         /// The node.
         node: NodeId,
         /// Its user.
         user: UserName,
+        /// Where it was.
+        home: NodeId,
+        /// Its last presence there; a later one still counts.
+        sequence: UnixMillis,
+        /// How many more times it may be passed on.
+        hops: u8,
     },
-    /// Who holds what on this user?
+    /// Where is this user?
     Find {
         /// To tell answers apart, unique on this link.
         number: u64,
         /// Who.
         user: UserName,
+        /// How many more times it may be passed on; 0: say what you hold yourself.
+        hops: u8,
     },
-    /// What I hold, at most [`MAX_NODES_PER_USER`].
+    /// What is known, at most [`MAX_NODES_PER_USER`].
     Held {
         /// Of which `Find`.
         number: u64,
         /// The entries.
         nodes: Vec<DirectoryEntry>,
     },
-    /// For a child of yours, from a child of mine.
-    Signal(Box<Signal>),
+    /// This home's children have these contents (each by the first eight bytes of its hash, at most [`MAX_OFFERED`]): hold that for a while, or
+    /// pass it on to those who are to.
+    Offer {
+        /// The home.
+        home: NodeId,
+        /// The contents.
+        contents: Vec<u64>,
+        /// How many more times it may be passed on; 0: hold it yourself.
+        hops: u8,
+    },
+    /// Which homes have this content?
+    FindSources {
+        /// To tell answers apart, unique on this link.
+        number: u64,
+        /// The first eight bytes of its hash.
+        content: u64,
+        /// How many more times it may be passed on; 0: say what you hold yourself.
+        hops: u8,
+    },
+    /// These homes said that they have it, at most [`MAX_SOURCE_HOMES`].
+    Sources {
+        /// Of which `FindSources`.
+        number: u64,
+        /// The homes.
+        homes: Vec<NodeId>,
+    },
+    /// From a child of one home to a child of another.
+    Signal {
+        /// The home by which it came, and to which an answer goes.
+        from: NodeId,
+        /// The home of the node that it is for.
+        to: NodeId,
+        /// How many more times it may be passed on.
+        hops: u8,
+        /// The message.
+        signal: Box<Signal>,
+    },
     /// Send the packet of this [`DialBack`](super::home::DialBack) to a child of mine.
     DialBack {
         /// Where its link comes from, as I see it.
@@ -193,15 +285,33 @@ impl Mesh {
             Self::Digest { bits, .. } => *bits <= MAX_GROUP_BITS,
             Self::SummaryPart { entries, .. } => entries.len() <= MAX_SUMMARY_ENTRIES,
             Self::SummaryChange { added, removed, .. } => added.len() + removed.len() <= MAX_SUMMARY_ENTRIES,
-            Self::Query { query, hops, .. } => query.within_bounds() && *hops <= MAX_HOPS,
+            Self::Query { query, scope, .. } => query.within_bounds() && scope.within_bounds(),
             Self::Answer { hits, .. } => {
                 hits.len() <= MAX_HITS_PER_MESSAGE && hits.iter().all(Hit::within_bounds)
             }
-            Self::Store(presences) => presences.len() <= MAX_STORED,
+            Self::Store { presences, hops } => presences.len() <= MAX_STORED && *hops <= MAX_HOPS,
+            Self::Gone { hops, .. } | Self::Find { hops, .. } | Self::FindSources { hops, .. } => {
+                *hops <= MAX_HOPS
+            }
+            Self::Offer { contents, hops, .. } => contents.len() <= MAX_OFFERED && *hops <= MAX_HOPS,
+            Self::Sources { homes, .. } => homes.len() <= MAX_SOURCE_HOMES,
             Self::Held { nodes, .. } => nodes.len() <= MAX_NODES_PER_USER,
-            Self::Signal(signal) => signal.within_bounds(),
+            Self::Signal { signal, hops, .. } => signal.within_bounds() && *hops <= MAX_HOPS,
             Self::Crl(der) => der.len() <= MAX_CRL_BYTES,
             _ => true,
+        }
+    }
+}
+
+impl Scope {
+    fn within_bounds(&self) -> bool {
+        match self {
+            Self::Own | Self::Home(_) => true,
+            Self::Part { part, hops } => {
+                part.bits <= MAX_GROUP_BITS
+                    && u32::from(part.number) < 1 << part.bits
+                    && (1..=MAX_HOPS).contains(hops)
+            }
         }
     }
 }

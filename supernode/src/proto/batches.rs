@@ -2,10 +2,8 @@
 
 use nearmesh_common::{
     frame::MAX_LINK_FRAME,
-    presence::Presence,
-    signed::Signed,
     wire::{
-        mesh::MAX_STORED,
+        mesh::{MAX_STORED, Stored},
         query::{Hit, MAX_HITS_PER_MESSAGE},
     },
 };
@@ -24,9 +22,9 @@ pub(super) fn hits(hits: Vec<Hit>) -> Vec<Vec<Hit>> {
 }
 
 /// Presences for a holder.
-pub(super) fn presences(presences: Vec<Signed<Presence>>) -> Vec<Vec<Signed<Presence>>> {
-    let bytes = |signed: &Signed<Presence>| {
-        signed.payload.len() + signed.certificate.len() + signed.signature.len() + ADDRESS_BYTES
+pub(super) fn presences(presences: Vec<Stored>) -> Vec<Vec<Stored>> {
+    let bytes = |Stored { presence, .. }: &Stored| {
+        presence.payload.len() + presence.certificate.len() + presence.signature.len() + 2 * ADDRESS_BYTES
     };
     cut(presences, MAX_STORED, bytes)
 }

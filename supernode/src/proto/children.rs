@@ -8,12 +8,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nearmesh_common::{
-    NodeId, UnixMillis,
+    NodeId, UnixMillis, UserName,
     presence::{MAX_ADDRESSES, Presence},
     signed::{Signed, Verified},
     text::words,
     wire::{
-        home::Decline,
+        home::{Decline, DirectoryEntry},
         query::{MAX_QUERY_BYTES, MAX_QUERY_WORDS, Query, Source, Subject},
     },
 };
@@ -70,6 +70,21 @@ impl Children {
 
     pub(super) fn nodes(&self) -> impl Iterator<Item = NodeId> {
         self.attached.keys().copied()
+    }
+
+    /// What this one said last.
+    pub(super) fn presence(&self, node: &NodeId) -> Option<&Verified<Presence>> {
+        self.attached.get(node)
+    }
+
+    /// Those of a user.
+    pub(super) fn find(&self, user: &UserName, wall: UnixMillis) -> Vec<DirectoryEntry> {
+        let own = self.attached.values().filter(|presence| presence.signer.user == *user);
+        own.map(|Verified { content, signed, .. }| DirectoryEntry {
+            presence: signed.clone(),
+            online: content.online && content.expires > wall,
+        })
+        .collect()
     }
 
     /// What each of them said last.

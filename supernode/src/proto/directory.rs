@@ -1,8 +1,13 @@
 //! What we hold of the users that placement gives us: where their nodes were last.
 //!
-//! Only a node's home stores its presence here, and only the home that the newest presence names may say that it is
-//! gone. Of two presences the later one counts, so a replay changes nothing. When a home dies all its entries are offline;
-//! when it comes back it stores them again. An offline entry is kept for three days.
+//! A presence is signed by its node and names its home, so it is true whoever brings it; the later of two counts, and a replay changes
+//! nothing. That a node is gone again is its home's word: the home's own on a link of ours, or, where its group is another, as a member
+//! of our group passed it on. So a lying member can hide users of its own group until they sign anew, and nobody else's.
+//! When a home of our own group dies all its entries are offline; when it comes back it stores them again. An
+//! offline entry is kept for three days.
+//!
+//! When our group's members change, entries move ([`Directory::handle_members`]): the first of the old holders that is left sends each
+//! to those who are holders now and were not before; who is no holder any more forgets it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,124 +19,172 @@ use nearmesh_common::{
     NodeId, Now, UnixMillis, UserName, codec,
     presence::Presence,
     signed::{Signed, Verified},
-    wire::home::{DirectoryEntry, MAX_NODES_PER_USER},
+    wire::{
+        home::{DirectoryEntry, MAX_NODES_PER_USER},
+        mesh::Stored,
+    },
 };
 
-use super::world::World;
+use super::{
+    handover::{Division, Handover},
+    placement::Place,
+    world::World,
+};
 
 /// How long an entry outlives its presence (Skype kept users findable for 72 hours).
 pub(super) const KEPT: Duration = Duration::from_secs(72 * 3600);
-/// Most entries (guess: 3 holders for each of a million nodes among 64 supernodes is half of it; 2 kB each).
+/// Most entries (guess: 3 holders for each of a million nodes among 64 supernodes is half of it; 1 kB each).
 const MAX_ENTRIES: usize = 100_000;
 /// How often entries are looked through after a revocation, and how many each time: 10 ms of work, at 50 us.
 const RECHECK_EVERY: Duration = Duration::from_millis(50);
-const RECHECK_USERS: usize = 200;
+const RECHECKED: usize = 200;
 
-/// The entries, by user and node.
+/// The entries.
 #[derive(Debug, Default)]
 pub(super) struct Directory {
-    users: BTreeMap<UserName, BTreeMap<NodeId, Entry>>,
-    owners: BTreeMap<NodeId, UserName>,
+    entries: BTreeMap<NodeId, Entry>,
+    by_user: BTreeSet<(UserName, NodeId)>,
     by_expiry: BTreeSet<(UnixMillis, NodeId)>,
     recheck: Option<Recheck>,
+    handover: Handover,
 }
 
+/// A presence, with those of its fields that matter here: it is decoded once.
 #[derive(Debug)]
 struct Entry {
-    presence: Presence,
-    signed: Signed<Presence>,
+    user: UserName,
+    home: NodeId,
+    sequence: UnixMillis,
+    expires: UnixMillis,
+    /// By the node's own word.
+    online: bool,
     /// Its home lives and did not say that it is gone.
     here: bool,
+    signed: Signed<Presence>,
 }
 
 #[derive(Debug)]
 struct Recheck {
-    after: Option<UserName>,
+    after: Option<NodeId>,
     at: Instant,
+}
+
+/// Where an entry goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Whither {
+    /// To this holder.
+    Holder(NodeId),
+    /// To the holders of this place, in its group.
+    Group(Place),
+}
+
+/// A home's word that a node is gone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Departure {
+    pub(super) node: NodeId,
+    pub(super) home: NodeId,
+    pub(super) sequence: UnixMillis,
 }
 
 impl Entry {
     fn is_online(&self, wall: UnixMillis) -> bool {
-        self.here && self.presence.online && self.presence.expires > wall
+        self.here && self.online && self.expires > wall
     }
 }
 
 impl Directory {
     /// How many entries.
     pub(super) fn len(&self) -> usize {
-        self.owners.len()
+        self.entries.len()
     }
 
     /// The latest presence seen of a node.
     pub(super) fn sequence_of(&self, node: &NodeId) -> Option<UnixMillis> {
-        self.entry(node).map(|entry| entry.presence.sequence)
+        self.entries.get(node).map(|entry| entry.sequence)
     }
 
-    /// A home stores a presence. One that we hold already is only marked as here again, without being verified again.
+    /// A presence to hold. One that we hold already costs nothing; from its home it says that the node is there again.
     pub(super) fn on_store(
         &mut self,
         from: NodeId,
-        signed: Signed<Presence>,
+        stored: Stored,
         pay: impl FnOnce(&mut World) -> bool,
         world: &mut World,
     ) {
-        let claimed = codec::decode::<Presence>(&signed.payload).ok();
-        if let Some(entry) = claimed.and_then(|claimed| self.entry_mut(&claimed.node))
-            && entry.signed == signed
+        let claimed = codec::decode::<Presence>(&stored.presence.payload).ok();
+        if let Some(entry) = claimed.and_then(|claimed| self.entries.get_mut(&claimed.node))
+            && entry.signed == stored.presence
         {
-            entry.here |= entry.presence.home == from;
+            entry.here |= entry.home == from;
             return;
         }
-        if !pay(world) {
-            return;
-        }
-        if let Some(verified) = world.presence(signed) {
-            self.store(from, verified, world);
+        if pay(world)
+            && let Some(verified) = world.presence(stored.presence)
+        {
+            self.take(&verified, stored.here, world);
         }
     }
 
-    /// Takes a verified presence from the home that it names.
-    pub(super) fn store(&mut self, from: NodeId, verified: Verified<Presence>, world: &mut World) {
-        let Verified { content: presence, signer, signed } = verified;
-        if let Some(entry) = self.entry_mut(&presence.node)
-            && entry.signed == signed
+    /// Takes a verified presence of our own child.
+    pub(super) fn store(&mut self, verified: &Verified<Presence>, world: &mut World) {
+        if let Some(entry) = self.entries.get_mut(&verified.content.node)
+            && entry.signed == verified.signed
         {
-            entry.here |= entry.presence.home == from;
+            entry.here = true;
             return;
         }
-        let stale = self.sequence_of(&presence.node).is_some_and(|known| known >= presence.sequence);
-        if presence.home != from || stale {
+        self.take(verified, true, world);
+    }
+
+    fn take(&mut self, verified: &Verified<Presence>, here: bool, world: &mut World) {
+        let Verified { content: presence, signer, signed } = verified;
+        if self.sequence_of(&presence.node).is_some_and(|known| known >= presence.sequence) {
             world.counters.bad_records += 1;
-            tracing::debug!(%from, stale, "a presence that is old, or of another home");
+            tracing::debug!(node = %presence.node, "an old presence");
             return;
         }
         self.remove(&presence.node);
         self.make_room(&signer.user);
         self.by_expiry.insert((presence.expires, presence.node));
-        self.owners.insert(presence.node, signer.user.clone());
-        let nodes = self.users.entry(signer.user).or_default();
-        nodes.insert(presence.node, Entry { presence, signed, here: true });
+        self.by_user.insert((signer.user.clone(), presence.node));
+        let entry = Entry {
+            user: signer.user.clone(),
+            home: presence.home,
+            sequence: presence.sequence,
+            expires: presence.expires,
+            online: presence.online,
+            here,
+            signed: signed.clone(),
+        };
+        self.entries.insert(presence.node, entry);
     }
 
     /// A home says that a node is there no more.
-    pub(super) fn on_gone(&mut self, from: NodeId, node: &NodeId) {
-        if let Some(entry) = self.entry_mut(node).filter(|entry| entry.presence.home == from) {
+    pub(super) fn on_gone(&mut self, departure: &Departure) {
+        let Departure { node, home, sequence } = departure;
+        let entry = self.entries.get_mut(node);
+        if let Some(entry) = entry.filter(|entry| entry.home == *home && entry.sequence <= *sequence) {
             entry.here = false;
         }
     }
 
     /// A home died.
     pub(super) fn handle_home_lost(&mut self, home: &NodeId) {
-        let entries = self.users.values_mut().flat_map(BTreeMap::values_mut);
-        entries.filter(|entry| entry.presence.home == *home).for_each(|entry| entry.here = false);
+        self.entries.values_mut().filter(|entry| entry.home == *home).for_each(|entry| entry.here = false);
     }
 
     /// What we hold on a user.
     pub(super) fn find(&self, user: &UserName, wall: UnixMillis) -> Vec<DirectoryEntry> {
-        let nodes = self.users.get(user).into_iter().flat_map(BTreeMap::values);
-        nodes
+        let own = self.by_user.range((user.clone(), NodeId([0; 32]))..=(user.clone(), NodeId([255; 32])));
+        let entries = own.filter_map(|(_, node)| self.entries.get(node));
+        entries
             .map(|entry| DirectoryEntry { presence: entry.signed.clone(), online: entry.is_online(wall) })
             .collect()
+    }
+
+    /// The members of our group, or the division into groups, changed: entries move to their new holders.
+    pub(super) fn handle_members(&mut self, division: Division, now: Now) {
+        self.handover.begin(division, now);
     }
 
     /// A newer revocation list: whatever is held is verified again, a little at a time.
@@ -139,8 +192,8 @@ impl Directory {
         self.recheck = Some(Recheck { after: None, at: now.instant });
     }
 
-    /// Forgets what is too old, and what was revoked.
-    pub(super) fn handle_timeout(&mut self, world: &mut World) {
+    /// Forgets what is too old, and what was revoked. Returns what moves to others.
+    pub(super) fn handle_timeout(&mut self, world: &mut World) -> Vec<(Whither, Stored)> {
         while let Some((expires, node)) = self.by_expiry.first().copied() {
             if expires.after(KEPT) > world.now.wall {
                 break;
@@ -150,54 +203,66 @@ impl Directory {
         if self.recheck.as_ref().is_some_and(|recheck| recheck.at <= world.now.instant) {
             self.go_on_rechecking(world);
         }
+        self.go_on_handing_over(world)
     }
 
     pub(super) fn poll_timeout(&self, now: Now) -> Option<Instant> {
         let oldest = self.by_expiry.first().map(|(expires, _)| expires.after(KEPT));
         let expiry = oldest.map(|at| now.instant + at.since(now.wall));
-        expiry.into_iter().chain(self.recheck.as_ref().map(|recheck| recheck.at)).min()
+        let recheck = self.recheck.as_ref().map(|recheck| recheck.at);
+        [expiry, recheck, self.handover.due()].into_iter().flatten().min()
+    }
+
+    fn go_on_handing_over(&mut self, world: &World) -> Vec<(Whither, Stored)> {
+        let mut due = Vec::new();
+        let Some(after) = self.handover.step(world.now) else { return due };
+        let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let (mut last, mut foreign) = (None, Vec::new());
+        for (node, entry) in self.entries.range(range).take(Handover::BATCH) {
+            last = Some(*node);
+            let place = Place::of_user(&entry.user);
+            let moves = self.handover.moves(place, world.own());
+            if !moves.stays {
+                foreign.push(*node);
+            }
+            let to = moves.to.into_iter().map(Whither::Holder);
+            for whither in to.chain(moves.across.then_some(Whither::Group(place))) {
+                let (user, presence) = (entry.user.clone(), entry.signed.clone());
+                due.push((whither, Stored { user, presence, here: entry.here }));
+            }
+        }
+        self.handover.stepped(last, world.now);
+        foreign.iter().for_each(|node| self.remove(node));
+        due
     }
 
     fn go_on_rechecking(&mut self, world: &mut World) {
         let Some(recheck) = self.recheck.take() else { return };
         let start = recheck.after.map_or(Bound::Unbounded, Bound::Excluded);
-        let some: Vec<_> = self.users.range((start, Bound::Unbounded)).take(RECHECK_USERS).collect();
-        let last = some.last().map(|(user, _)| (*user).clone());
+        let some: Vec<_> = self.entries.range((start, Bound::Unbounded)).take(RECHECKED).collect();
+        let last = some.last().map(|(node, _)| **node);
         let holds = |entry: &Entry| world.keyring.verify(entry.signed.clone(), world.now.wall).is_ok();
-        let entries = some.iter().flat_map(|(_, nodes)| nodes.iter());
-        let revoked: Vec<_> = entries.filter(|(_, entry)| !holds(entry)).map(|(node, _)| *node).collect();
+        let revoked: Vec<_> =
+            some.into_iter().filter(|(_, entry)| !holds(entry)).map(|(node, _)| *node).collect();
         self.recheck = last.map(|last| Recheck { after: Some(last), at: world.now.instant + RECHECK_EVERY });
         revoked.iter().for_each(|node| self.remove(node));
     }
 
     /// Room for one more of `user`'s nodes: the oldest of its own goes, or else the one that expired first.
     fn make_room(&mut self, user: &UserName) {
-        let nodes = self.users.get(user);
-        let own = nodes.filter(|nodes| nodes.len() >= MAX_NODES_PER_USER).and_then(|nodes| {
-            nodes.values().map(|entry| (entry.presence.sequence, entry.presence.node)).min()
-        });
+        let own = self.by_user.range((user.clone(), NodeId([0; 32]))..=(user.clone(), NodeId([255; 32])));
+        let own: Vec<_> = own.map(|(_, node)| (self.sequence_of(node), *node)).collect();
+        let oldest_own = own.iter().min().filter(|_| own.len() >= MAX_NODES_PER_USER).map(|(_, node)| *node);
         let oldest = || self.by_expiry.first().map(|(_, node)| *node).filter(|_| self.len() >= MAX_ENTRIES);
-        if let Some(node) = own.map(|(_, node)| node).or_else(oldest) {
+        if let Some(node) = oldest_own.or_else(oldest) {
             self.remove(&node);
         }
     }
 
     fn remove(&mut self, node: &NodeId) {
-        let Some(user) = self.owners.remove(node) else { return };
-        let Some(nodes) = self.users.get_mut(&user) else { return };
-        if let Some(entry) = nodes.remove(node) {
-            self.by_expiry.remove(&(entry.presence.expires, *node));
+        if let Some(entry) = self.entries.remove(node) {
+            self.by_expiry.remove(&(entry.expires, *node));
+            self.by_user.remove(&(entry.user, *node));
         }
-        if nodes.is_empty() {
-            self.users.remove(&user);
-        }
-    }
-
-    fn entry(&self, node: &NodeId) -> Option<&Entry> {
-        self.users.get(self.owners.get(node)?)?.get(node)
-    }
-
-    fn entry_mut(&mut self, node: &NodeId) -> Option<&mut Entry> {
-        self.users.get_mut(self.owners.get(node)?)?.get_mut(node)
     }
 }

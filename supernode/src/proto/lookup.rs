@@ -1,8 +1,12 @@
-//! Finding a user for a child.
+//! Finding a user, or the homes that have a content, for a child or for a supernode of another group.
 //!
-//! A holder knows; the nearest one is asked first, and if it has not answered soon, the next one too. The first answer with a
-//! node that is online is the answer. While there is none, the others are asked as well, and the newest that anybody knows of
-//! each node is told; a holder's word is taken for a presence only when its signature holds.
+//! A key of our own group: its holders know; the nearest one is asked first, and if it has not answered soon, the next one too. Any other
+//! key: the nearest contact in its group is asked, which answers or asks a holder, and the second one if the first is slow; last, while the division into
+//! groups changes, one by the former division. So a lookup costs its home one request in the usual case and [`MAX_REQUESTS`] at most, and each of
+//! these at most as many again.
+//!
+//! The first answer with a node that is online is the answer. While there is none, the others are asked as well, and the newest that
+//! anybody knows of each node is told; a word is taken for a presence only when its signature holds.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -13,34 +17,70 @@ use nearmesh_common::{
     NodeId, UnixMillis, UserName,
     wire::{
         home::{DirectoryEntry, MAX_NODES_PER_USER, RequestId, ToChild},
-        mesh::Mesh,
+        mesh::{MAX_SOURCE_HOMES, Mesh},
     },
 };
 
-use super::world::World;
+use super::{schedule::Schedule, world::World};
 
+/// Supernodes that are asked for one question, here (as many as there are holders).
+pub(super) const MAX_REQUESTS: usize = 3;
 /// How long all holders together may take (guess: a few round trips around the world; a node waits 8 s).
 const DEADLINE: Duration = Duration::from_secs(3);
+/// The same, where another supernode asks: it must hear before its own time is over.
+const PASSED_DEADLINE: Duration = Duration::from_secs(2);
 /// How many of its round trips a holder has before the next is asked as well (guess).
 const HEDGE_ROUND_TRIPS: u32 = 3;
 /// And at least this long (guess: scheduling on a busy machine).
 const MIN_HEDGE: Duration = Duration::from_millis(50);
+/// What a contact may take more, if it has to ask a holder of its group (guess: half a round trip around the world).
+const PASS_ON: Duration = Duration::from_millis(150);
 /// Lookups at the same time, of all children (guess: as searches).
 const MAX_LOOKUPS: usize = 4096;
 
 /// All lookups under way.
 #[derive(Debug, Default)]
 pub(super) struct Lookups {
+    found: VecDeque<(u64, Vec<NodeId>)>,
     running: BTreeMap<u64, Lookup>,
+    schedule: Schedule,
     last: u64,
+}
+
+/// Who is told the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// A child, by its number.
+    Child(NodeId, RequestId),
+    /// Another supernode, by its number.
+    Member(NodeId, u64),
+    /// A search of ours.
+    Search(u64),
+}
+
+/// What is sought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Sought {
+    /// Where this user is.
+    User(UserName),
+    /// Who has this content.
+    Content(u64),
+}
+
+/// Whom to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) node: NodeId,
+    /// How many more times it may pass the question on.
+    pub(super) hops: u8,
 }
 
 #[derive(Debug)]
 struct Lookup {
-    child: NodeId,
-    id: RequestId,
-    user: UserName,
-    waiting: VecDeque<NodeId>,
+    asker: Asker,
+    sought: Sought,
+    homes: BTreeSet<NodeId>,
+    waiting: VecDeque<Target>,
     outstanding: BTreeSet<NodeId>,
     known: BTreeMap<NodeId, (UnixMillis, DirectoryEntry)>,
     hedge_at: Instant,
@@ -49,33 +89,36 @@ struct Lookup {
 
 impl Lookups {
     pub(super) fn count_of(&self, child: &NodeId) -> usize {
-        self.running.values().filter(|lookup| lookup.child == *child).count()
+        self.running.values().filter(|lookup| lookup.is_of(child)).count()
     }
 
     pub(super) fn has_room(&self) -> bool {
         self.running.len() < MAX_LOOKUPS
     }
 
-    /// Asks `holders`, to which there are links; `own` is what we know ourselves.
+    /// Asks `targets` in this order, all of them linked and none twice; `own` is what we know ourselves.
     pub(super) fn begin(
         &mut self,
-        (child, id): (NodeId, RequestId),
-        user: UserName,
+        asker: Asker,
+        sought: Sought,
         own: Vec<DirectoryEntry>,
-        mut holders: Vec<NodeId>,
+        targets: Vec<Target>,
         world: &mut World,
     ) {
-        holders.sort_by_key(|holder| world.links.rtt(holder));
         let now = world.now.instant;
+        let deadline = match asker {
+            Asker::Child(..) => DEADLINE,
+            Asker::Member(..) | Asker::Search(_) => PASSED_DEADLINE,
+        };
         let mut lookup = Lookup {
-            child,
-            id,
-            user,
-            waiting: holders.into(),
+            asker,
+            sought,
+            homes: BTreeSet::new(),
+            waiting: targets.into_iter().take(MAX_REQUESTS).collect(),
             outstanding: BTreeSet::new(),
             known: BTreeMap::new(),
             hedge_at: now,
-            until: now + DEADLINE,
+            until: now + deadline,
         };
         own.into_iter().for_each(|entry| lookup.learn(entry, world));
         self.last += 1;
@@ -92,7 +135,7 @@ impl Lookups {
         world: &mut World,
     ) {
         let asked = self.running.get_mut(&number).filter(|lookup| lookup.outstanding.contains(&from));
-        let Some(lookup) = asked else {
+        let Some(lookup) = asked.filter(|lookup| matches!(lookup.sought, Sought::User(_))) else {
             return world.strange(&from, "an answer from the directory that is not waited for");
         };
         lookup.outstanding.remove(&from);
@@ -104,12 +147,32 @@ impl Lookups {
         self.go_on(number, world);
     }
 
+    /// A holder names the homes that have a content: the first that names any is believed.
+    pub(super) fn on_sources(&mut self, from: NodeId, number: u64, homes: Vec<NodeId>, world: &mut World) {
+        let asked = self.running.get_mut(&number).filter(|lookup| lookup.outstanding.contains(&from));
+        let Some(lookup) = asked.filter(|lookup| matches!(lookup.sought, Sought::Content(_))) else {
+            return world.strange(&from, "sources that are not waited for");
+        };
+        lookup.outstanding.remove(&from);
+        lookup.homes.extend(homes);
+        if !lookup.homes.is_empty() {
+            return self.end(number, world);
+        }
+        lookup.hedge_at = world.now.instant;
+        self.go_on(number, world);
+    }
+
+    /// The homes that a search of ours may ask.
+    pub(super) fn poll_found(&mut self) -> Option<(u64, Vec<NodeId>)> {
+        self.found.pop_front()
+    }
+
     /// A member is gone: it will not answer.
     pub(super) fn handle_member_lost(&mut self, node: &NodeId, world: &mut World) {
         let running: Vec<u64> = self.running.keys().copied().collect();
         for number in running {
             let Some(lookup) = self.running.get_mut(&number) else { continue };
-            lookup.waiting.retain(|holder| holder != node);
+            lookup.waiting.retain(|target| target.node != *node);
             if lookup.outstanding.remove(node) {
                 lookup.hedge_at = world.now.instant;
                 self.go_on(number, world);
@@ -118,47 +181,74 @@ impl Lookups {
     }
 
     pub(super) fn handle_child_lost(&mut self, child: &NodeId) {
-        self.running.retain(|_, lookup| lookup.child != *child);
+        for (number, _) in self.running.extract_if(.., |_, lookup| lookup.is_of(child)) {
+            self.schedule.remove(number);
+        }
     }
 
     pub(super) fn handle_timeout(&mut self, world: &mut World) {
-        let now = world.now.instant;
-        let due = |lookup: &Lookup| lookup.due() <= now;
-        let due: Vec<u64> =
-            self.running.iter().filter(|(_, lookup)| due(lookup)).map(|(number, _)| *number).collect();
+        let due = self.schedule.due(world.now.instant);
         due.into_iter().for_each(|number| self.go_on(number, world));
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.running.values().map(Lookup::due).min()
+        self.schedule.first()
     }
 
-    /// Asks the next holder if it is time, ends the lookup if nobody is left.
+    /// Asks the next one if it is time, ends the lookup if nobody is left.
     fn go_on(&mut self, number: u64, world: &mut World) {
         let Some(lookup) = self.running.get_mut(&number) else { return };
         let now = world.now.instant;
         if lookup.hedge_at <= now
-            && let Some(holder) = lookup.waiting.pop_front()
+            && let Some(Target { node, hops }) = lookup.waiting.pop_front()
         {
-            world.tell_mesh(holder, Mesh::Find { number, user: lookup.user.clone() });
-            lookup.outstanding.insert(holder);
-            lookup.hedge_at = now + (world.links.rtt(&holder) * HEDGE_ROUND_TRIPS).max(MIN_HEDGE);
+            let question = match &lookup.sought {
+                Sought::User(user) => Mesh::Find { number, user: user.clone(), hops },
+                Sought::Content(content) => Mesh::FindSources { number, content: *content, hops },
+            };
+            world.tell_mesh(node, question);
+            lookup.outstanding.insert(node);
+            // Who may pass it on has another round trip to wait for.
+            let wait = world.links.rtt(&node) * HEDGE_ROUND_TRIPS + PASS_ON * u32::from(hops > 0);
+            lookup.hedge_at = now + wait.max(MIN_HEDGE);
         }
         if lookup.outstanding.is_empty() && lookup.waiting.is_empty() || lookup.until <= now {
-            self.end(number, world);
+            return self.end(number, world);
         }
+        self.schedule.set(number, lookup.due());
     }
 
     fn end(&mut self, number: u64, world: &mut World) {
-        let Some(lookup) = self.running.remove(&number) else { return };
+        self.schedule.remove(number);
+        let Some(mut lookup) = self.running.remove(&number) else { return };
+        let homes = std::mem::take(&mut lookup.homes).into_iter().take(MAX_SOURCE_HOMES).collect();
+        match (lookup.asker, &lookup.sought) {
+            (Asker::Search(search), _) => return self.found.push_back((search, homes)),
+            (Asker::Member(member, number), Sought::Content(_)) => {
+                return world.tell_mesh(member, Mesh::Sources { number, homes });
+            }
+            _ => {}
+        }
         let mut nodes: Vec<_> = lookup.known.into_values().collect();
         nodes.sort_by_key(|(sequence, entry)| std::cmp::Reverse((entry.online, *sequence)));
         let nodes = nodes.into_iter().take(MAX_NODES_PER_USER).map(|(_, entry)| entry).collect();
-        world.tell_child(lookup.child, ToChild::Found { id: lookup.id, nodes });
+        match lookup.asker {
+            Asker::Child(child, id) => world.tell_child(child, ToChild::Found { id, nodes }),
+            Asker::Member(member, number) => world.tell_mesh(member, Mesh::Held { number, nodes }),
+            Asker::Search(_) => {}
+        }
     }
 }
 
 impl Lookup {
+    fn seeks(&self, user: &UserName) -> bool {
+        matches!(&self.sought, Sought::User(sought) if sought == user)
+    }
+
+    fn is_of(&self, child: &NodeId) -> bool {
+        matches!(self.asker, Asker::Child(asker, _) if asker == *child)
+    }
+
     fn due(&self) -> Instant {
         if self.waiting.is_empty() { self.until } else { self.until.min(self.hedge_at) }
     }
@@ -171,7 +261,7 @@ impl Lookup {
     fn learn(&mut self, entry: DirectoryEntry, world: &mut World) {
         let verified = world.keyring.verify(entry.presence.clone(), world.now.wall);
         let verified = verified.ok().filter(|verified| {
-            verified.signer.user == self.user && verified.signer.node == verified.content.node
+            self.seeks(&verified.signer.user) && verified.signer.node == verified.content.node
         });
         let Some(verified) = verified else {
             world.counters.bad_records += 1;

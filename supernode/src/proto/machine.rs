@@ -1,5 +1,6 @@
 //! The machine itself: owns the sub-protocols, routes between them, and keeps the time.
 
+mod finding;
 mod from_child;
 mod from_mesh;
 
@@ -28,6 +29,7 @@ use super::{
     directory::Directory,
     lookup::Lookups,
     membership::{Event, Membership},
+    offers::Offers,
     publishing::Publishing,
     registration::Registrations,
     search::Searches,
@@ -59,6 +61,7 @@ pub struct Supernode {
     answers: Answers,
     directory: Directory,
     publishing: Publishing,
+    offers: Offers,
     lookups: Lookups,
     crl: Option<Box<[u8]>>,
     /// When children that are still here after stepping down are told again.
@@ -81,20 +84,24 @@ impl Supernode {
         now: Now,
     ) -> Self {
         let mut world = World::new(keyring, seed, now);
-        Self {
+        let searches = Searches::new(&mut world);
+        let mut supernode = Self {
             membership: Membership::new(addresses, config.capacity, &mut world),
             children: Children::new(config.capacity),
             registrations: Registrations::default(),
             summaries: Summaries::new(now.wall.0),
-            searches: Searches::default(),
+            searches,
             answers: Answers::default(),
             directory: Directory::default(),
             publishing: Publishing::default(),
+            offers: Offers::default(),
             lookups: Lookups::default(),
             crl: None,
             remind_at: None,
             world,
-        }
+        };
+        supernode.place_anew();
+        supernode
     }
 
     /// Something happened.
@@ -141,6 +148,8 @@ impl Supernode {
             self.searches.poll_timeout(),
             self.directory.poll_timeout(now),
             self.lookups.poll_timeout(),
+            self.publishing.poll_timeout(),
+            self.offers.poll_timeout(),
             self.remind_at,
         ];
         timeouts.into_iter().flatten().min()
@@ -198,9 +207,8 @@ impl Supernode {
             return;
         }
         self.membership.on_link_gone(&node, &mut self.world);
-        if self.children.contains(&node) {
-            self.publishing.handle_gone(&node, None, &mut self.world);
-            self.directory.on_gone(self.world.own(), &node);
+        if let Some(last) = self.children.presence(&node).cloned() {
+            self.publish_gone(&last, None);
             self.registrations.hide(&node, &self.world);
         }
         self.forget_child(&node);
@@ -219,6 +227,8 @@ impl Supernode {
         loop {
             if let Some(event) = self.membership.poll_event() {
                 self.on_membership(event);
+            } else if let Some((search, homes)) = self.lookups.poll_found() {
+                self.on_sources_found(search, homes);
             } else if let Some(node) = self.world.poll_closed() {
                 self.on_link_down(node);
             } else {
@@ -241,7 +251,8 @@ impl Supernode {
                 if let Some(crl) = self.crl.clone() {
                     self.world.tell_mesh(node, Mesh::Crl(crl));
                 }
-                self.place_anew();
+                self.place_if_mate(&node);
+                self.tell_newcomer(node);
             }
             Event::Regrouped => self.handle_regrouped(),
             Event::Unneeded(node) => {
@@ -251,10 +262,11 @@ impl Supernode {
             }
             Event::Down(node) => {
                 self.summaries.handle_member_lost(&node);
-                self.directory.handle_home_lost(&node);
+                self.answers.handle_member_lost(&node);
+                self.handle_home_lost(&node);
                 self.searches.handle_member_lost(&node, &mut self.world);
                 self.lookups.handle_member_lost(&node, &mut self.world);
-                self.place_anew();
+                self.place_if_mate(&node);
             }
         }
     }
@@ -269,19 +281,22 @@ impl Supernode {
             self.summaries.on_hello(mate, SummaryVersion::default(), catalogue, &mut self.world);
         }
         self.place_anew();
-    }
-
-    /// The membership changed: presences move to their new holders.
-    fn place_anew(&mut self) {
-        let members = self.all_members();
-        let own = self.publishing.handle_members(&members, &mut self.world);
-        for presence in own {
-            self.directory.store(self.world.own(), presence, &mut self.world);
+        if self.membership.former_groups().is_some() {
+            self.publishing.retell(&mut self.world);
+            self.offers.handle_regrouped(self.world.now.instant);
         }
     }
 
-    fn all_members(&self) -> Vec<NodeId> {
-        self.membership.members().chain([self.world.own()]).collect()
+    /// A member of another group holds nothing of ours.
+    fn place_if_mate(&mut self, node: &NodeId) {
+        if self.is_mate(node) {
+            self.place_anew();
+        }
+    }
+
+    /// Our group changed: entries of the directory move to their new holders.
+    fn place_anew(&mut self) {
+        self.directory.handle_members(self.division(), self.world.now);
     }
 
     fn handle_step_down(&mut self) {
@@ -331,7 +346,11 @@ impl Supernode {
         self.membership.handle_timeout(&mut self.world);
         self.summaries.handle_timeout(self.registrations.catalogue_mut(), &mut self.world);
         self.searches.handle_timeout(&mut self.world);
-        self.directory.handle_timeout(&mut self.world);
+        let moves = self.directory.handle_timeout(&mut self.world);
+        self.send_moves(moves);
+        let children = self.publishing.handle_timeout(&self.world);
+        self.tell_again(children);
+        self.tell_offers();
         self.lookups.handle_timeout(&mut self.world);
     }
 }

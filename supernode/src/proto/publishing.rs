@@ -1,120 +1,151 @@
 //! Telling the holders of each child's user where the child is.
 //!
-//! A presence goes to the three members that placement names, at once and with each refresh; when the membership changes it also goes
-//! to those who became holders by that. When a child's link breaks all who were ever told are told that it is gone: who is no
-//! holder now may be one again, and must not believe what it heard then.
+//! A key of our own group: we know its holders and tell them ourselves. Any other key: two contacts in its group are told, as
+//! one of them may be dead, and each passes it on to the three holders. When a child's link breaks, its presence goes the same way as
+//! *gone*. While the division into groups changes, both placements are told.
+//!
+//! # What it costs
+//! A presence with its certificate takes about 700 bytes. In a net of 1,000,000 nodes a supernode has 100 children; each signs anew every
+//! ten minutes (see [`nearmesh_common::presence::REFRESH`]), and as nothing depends on a single one of those, it goes through one
+//! contact only, in turn the first and the second. So a supernode hears 100 * 700 / 600 = 117 B/s from its children and sends as much to contacts; as a contact of others it
+//! hears 117 B/s and sends three times that; as a holder it hears 350 B/s: 580 B/s in, 470 B/s out. A child that comes (one in 36 s, if it
+//! stays for an hour) costs its home two copies, and the net eight: another 160 B/s each way. With a refresh every 200 s through two contacts to three holders each it
+//! were 5 kB/s in and 3 kB/s out.
+//!
+//! # After a disaster
+//! Where many supernodes die in one moment, all three holders of a key may be among them, and its home, in another group, hears nothing of that. So a
+//! supernode that loses a twentieth of its links at once tells the holders of all its children again, a little later.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use nearmesh_common::{
-    NodeId, UserName,
-    presence::Presence,
-    signed::{Signed, Verified},
-    wire::{home::DirectoryEntry, mesh::Mesh},
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::{Duration, Instant},
 };
 
-use super::{
-    batches,
-    placement::{self, Groups},
-    world::World,
-};
+use nearmesh_common::NodeId;
+use rand::RngExt;
 
-/// The children's presences, as far as they were told. As many as there are children.
+use super::{placement::Place, world::World};
+
+/// Links lost in this time are counted together (guess: longer than it takes to notice that somebody died).
+const DISASTER_WITHIN: Duration = Duration::from_secs(10);
+/// A disaster is the loss of one link in so many (guess: in peace a supernode of a group of 78 loses one of 330 in half a minute).
+const DISASTER_ONE_IN: usize = 20;
+/// And of at least so many.
+const DISASTER_AT_LEAST: usize = 3;
+/// How long after the last loss everything is told again, at least and at most: new contacts are found by then (guess).
+const RETELL_AFTER: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(4));
+/// Children told again at a time, and how often: 300 children in 3 s, a tenth of a holder's budget for presences.
+const RETELL_BATCH: usize = 10;
+const RETELL_EVERY: Duration = Duration::from_millis(100);
+
+/// What the holders were told of our children. As many as there are children.
 #[derive(Debug, Default)]
 pub(super) struct Publishing {
     told: BTreeMap<NodeId, Told>,
+    /// Children in whose group we had nobody to tell.
+    untold: BTreeSet<NodeId>,
+    lost: VecDeque<Instant>,
+    retell: Option<Retell>,
 }
 
 #[derive(Debug)]
 struct Told {
-    presence: Verified<Presence>,
-    holders: BTreeSet<NodeId>,
-    /// Members that were holders once, while we had the child; at most all members.
-    former: BTreeSet<NodeId>,
+    place: Place,
+    refreshes: u8,
 }
 
-/// The members that hold a user, this supernode among them if it is one.
-pub(super) fn holders(user: &UserName, members: &[NodeId]) -> Vec<NodeId> {
-    placement::holders(user.as_str().as_bytes(), members.iter().copied(), Groups::ONE)
+#[derive(Debug)]
+struct Retell {
+    after: Option<NodeId>,
+    at: Instant,
+}
+
+/// How a presence is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Telling {
+    /// Through two contacts.
+    Twice,
+    /// Through one, the first or the second.
+    Once {
+        /// Which of them, counted from 0.
+        choice: usize,
+    },
 }
 
 impl Publishing {
-    /// A child signed a presence. `members` are all supernodes, this one included.
-    pub(super) fn handle_presence(
-        &mut self,
-        presence: Verified<Presence>,
-        members: &[NodeId],
-        world: &mut World,
-    ) {
-        let holders = holders(&presence.signer.user, members);
-        for holder in &holders {
-            world.tell_mesh(*holder, Mesh::Store(vec![presence.signed.clone()]));
-        }
-        let node = presence.content.node;
-        let former = self.told.remove(&node).map(|told| told.former).unwrap_or_default();
-        self.told.insert(node, Told { presence, holders: holders.into_iter().collect(), former });
+    /// A child attached.
+    pub(super) fn handle_attached(&mut self, node: NodeId, place: Place) -> Telling {
+        self.told.insert(node, Told { place, refreshes: 0 });
+        Telling::Twice
     }
 
-    /// The membership changed: whoever became a holder is told what it lacks. Returns what we hold ourselves by that.
-    pub(super) fn handle_members(
-        &mut self,
-        members: &[NodeId],
-        world: &mut World,
-    ) -> Vec<Verified<Presence>> {
-        let mut due: BTreeMap<NodeId, Vec<Signed<Presence>>> = BTreeMap::new();
-        let mut own = Vec::new();
-        for told in self.told.values_mut() {
-            let holders: BTreeSet<_> = holders(&told.presence.signer.user, members).into_iter().collect();
-            for new in holders.difference(&told.holders) {
-                if *new == world.own() {
-                    own.push(told.presence.clone());
-                } else {
-                    due.entry(*new).or_default().push(told.presence.signed.clone());
-                }
-            }
-            let before = std::mem::replace(&mut told.holders, holders);
-            told.former.extend(before);
-            // Who was lost and comes back believes nothing of us that is not said again.
-            told.former.retain(|former| members.contains(former) && !told.holders.contains(former));
+    /// A child signed anew; `changed` if what it says is another than before.
+    pub(super) fn handle_refreshed(&mut self, node: NodeId, place: Place, changed: bool) -> Telling {
+        let told = self.told.entry(node).or_insert(Told { place, refreshes: 0 });
+        told.refreshes = told.refreshes.wrapping_add(1);
+        match changed {
+            true => Telling::Twice,
+            false => Telling::Once { choice: usize::from(told.refreshes % 2) },
         }
-        for (holder, presences) in due {
-            for presences in batches::presences(presences) {
-                world.tell_mesh(holder, Mesh::Store(presences));
-            }
-        }
-        own
     }
 
-    /// A child is gone without a word, or says that it goes offline.
-    pub(super) fn handle_gone(
-        &mut self,
-        node: &NodeId,
-        farewell: Option<&Signed<Presence>>,
-        world: &mut World,
-    ) {
-        let Some(Told { presence, holders, former }) = self.told.remove(node) else { return };
-        let message = match farewell {
-            Some(farewell) => Mesh::Store(vec![farewell.clone()]),
-            None => Mesh::Gone { node: *node, user: presence.signer.user },
+    /// There was nobody to tell: it is tried again when somebody comes.
+    pub(super) fn handle_untold(&mut self, node: NodeId) {
+        self.untold.insert(node);
+    }
+
+    /// A child is gone. Where it was told of.
+    pub(super) fn remove(&mut self, node: &NodeId) -> Option<Place> {
+        self.untold.remove(node);
+        self.told.remove(node).map(|told| told.place)
+    }
+
+    /// The children that could not be told of.
+    pub(super) fn take_untold(&mut self) -> Vec<NodeId> {
+        std::mem::take(&mut self.untold).into_iter().collect()
+    }
+
+    /// All children and their places.
+    pub(super) fn places(&self) -> impl Iterator<Item = (NodeId, Place)> {
+        self.told.iter().map(|(node, told)| (*node, told.place))
+    }
+
+    /// One of `linked` members is lost.
+    pub(super) fn handle_lost(&mut self, linked: usize, world: &mut World) {
+        let now = world.now.instant;
+        self.lost.push_back(now);
+        while self.lost.front().is_some_and(|at| *at + DISASTER_WITHIN < now) {
+            self.lost.pop_front();
+        }
+        let many = (linked / DISASTER_ONE_IN).max(DISASTER_AT_LEAST);
+        if self.lost.len() >= many {
+            self.retell(world);
+            // What is counted already says nothing more.
+            self.lost.truncate(many);
+        }
+    }
+
+    /// The placement changed, or was lost: all is told again after a moment.
+    pub(super) fn retell(&mut self, world: &mut World) {
+        let wait = world.rng.random_range(RETELL_AFTER.0..=RETELL_AFTER.1);
+        self.retell = Some(Retell { after: None, at: world.now.instant + wait });
+    }
+
+    /// Children that are to be told of again now.
+    pub(super) fn handle_timeout(&mut self, world: &World) -> Vec<NodeId> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let Some(retell) = self.retell.take_if(|retell| retell.at <= world.now.instant) else {
+            return Vec::new();
         };
-        holders.into_iter().chain(former).for_each(|holder| world.tell_mesh(holder, message.clone()));
+        let range = (retell.after.map_or(Unbounded, Excluded), Unbounded);
+        let some: Vec<_> = self.told.range(range).take(RETELL_BATCH).map(|(node, _)| *node).collect();
+        if let Some(last) = some.last() {
+            self.retell = Some(Retell { after: Some(*last), at: world.now.instant + RETELL_EVERY });
+        }
+        some
     }
 
-    /// A child moved to another home, which tells the present holders itself.
-    pub(super) fn handle_moved(&mut self, node: &NodeId, world: &mut World) {
-        let Some(Told { presence, former, .. }) = self.told.remove(node) else { return };
-        let gone = Mesh::Gone { node: *node, user: presence.signer.user };
-        former.into_iter().for_each(|former| world.tell_mesh(former, gone.clone()));
-    }
-
-    /// Our own children of this user.
-    pub(super) fn find(&self, user: &UserName, world: &World) -> Vec<DirectoryEntry> {
-        let wall = world.now.wall;
-        let own = self.told.values().filter(|told| told.presence.signer.user == *user);
-        own.map(|Told { presence, .. }| DirectoryEntry {
-            presence: presence.signed.clone(),
-            online: presence.content.online && presence.content.expires > wall,
-        })
-        .collect()
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.retell.as_ref().map(|retell| retell.at)
     }
 }

@@ -1,7 +1,7 @@
 //! Carrying what two nodes say to each other before they are connected.
 //!
 //! A child hands in a signal and names the home of the node that it is for; that home hands it to its child, and says
-//! by which home it came, which is the way back. A signal that cannot be delivered comes back as
+//! by which home it came, which is the way back. To a home in another group it goes through a contact there. A signal that cannot be delivered comes back as
 //! [`End::NotHere`], in the name of the node that was not found; an end that cannot be delivered is dropped, so that nothing
 //! goes to and fro.
 //!
@@ -14,53 +14,72 @@ use nearmesh_common::{
     NodeId,
     wire::{
         home::ToChild,
-        mesh::Mesh,
+        mesh::{MAX_HOPS, Mesh},
         signal::{End, Signal, SignalBody},
     },
 };
 
 use super::{CloseReason, budget::Charge, world::World};
 
-/// Where the node is that a child's signal is for, by the child's word and ours.
+/// Where a signal goes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whither {
-    /// It is a child of ours.
+    /// It is for a child of ours.
     Here,
-    /// It should be a child of this member.
+    /// This member is the home, or nearer to it.
     Member(NodeId),
-    /// It is neither.
+    /// Nobody knows that home, or the node is not there.
     Nowhere,
 }
 
-/// A child says something to another node.
-pub(super) fn on_child(from: NodeId, whither: Whither, signal: Box<Signal>, world: &mut World) {
+/// A signal on its way between two homes.
+#[derive(Debug)]
+pub(super) struct Carried {
+    pub(super) from: NodeId,
+    pub(super) to: NodeId,
+    pub(super) hops: u8,
+    pub(super) signal: Box<Signal>,
+}
+
+/// A child says something to a child of `home`.
+pub(super) fn on_child(from: NodeId, home: NodeId, whither: Whither, signal: Box<Signal>, world: &mut World) {
     if signal.from != from {
         return world.close(from, CloseReason::Misbehaved);
     }
     if !world.charge(&from, Charge::Signal, 1) {
         return;
     }
+    let own = world.own();
     match whither {
-        Whither::Here => deliver(world.own(), signal, world),
-        Whither::Member(home) => world.tell_mesh(home, Mesh::Signal(signal)),
+        Whither::Here => deliver(own, signal, world),
+        Whither::Member(next) => {
+            world.tell_mesh(next, Mesh::Signal { from: own, to: home, hops: MAX_HOPS, signal });
+        }
         Whither::Nowhere => {
             if let Some(answer) = not_here(&signal) {
-                deliver(world.own(), answer, world);
+                deliver(own, answer, world);
             }
         }
     }
 }
 
-/// A child of another supernode says something; `here` says whether it is for a child of ours.
-pub(super) fn on_member(from: NodeId, here: bool, signal: Box<Signal>, world: &mut World) {
-    if !world.charge(&from, Charge::Carry, 1) {
+/// A child of another supernode says something, and `peer` brings it.
+pub(super) fn on_member(peer: NodeId, carried: Carried, whither: Whither, world: &mut World) {
+    if !world.charge(&peer, Charge::Carry, 1) {
         return;
     }
-    if here {
-        return deliver(from, signal, world);
-    }
-    if let Some(answer) = not_here(&signal) {
-        world.tell_mesh(from, Mesh::Signal(answer));
+    let Carried { from, to, hops, signal } = carried;
+    match whither {
+        Whither::Here => deliver(from, signal, world),
+        Whither::Member(next) if hops > 0 && next != peer => {
+            world.tell_mesh(next, Mesh::Signal { from, to, hops: hops - 1, signal });
+        }
+        _ => {
+            if let Some(signal) = not_here(&signal) {
+                // Back the way it came: who brought it knows how to reach the other home.
+                world.tell_mesh(peer, Mesh::Signal { from: to, to: from, hops: MAX_HOPS, signal });
+            }
+        }
     }
 }
 

@@ -144,8 +144,12 @@ pub(super) struct Net {
     heard: BTreeMap<NodeId, Vec<ToChild>>,
     links: BTreeSet<(NodeId, NodeId)>,
     events: BTreeMap<(Instant, u64), Event>,
+    /// When each supernode is due, both ways.
+    due: BTreeSet<(Instant, NodeId)>,
+    due_at: BTreeMap<NodeId, Instant>,
     numbers: u64,
     lose: Option<fn(&LinkMessage) -> bool>,
+    lose_all: fn(&LinkMessage) -> bool,
     deaf: BTreeSet<NodeId>,
 }
 
@@ -164,8 +168,11 @@ impl Net {
             heard: BTreeMap::new(),
             links: BTreeSet::new(),
             events: BTreeMap::new(),
+            due: BTreeSet::new(),
+            due_at: BTreeMap::new(),
             numbers: 0,
             lose: None,
+            lose_all: |_| false,
             deaf: BTreeSet::new(),
         }
     }
@@ -206,6 +213,7 @@ impl Net {
     pub(super) fn kill(&mut self, name: &str) {
         let dead = node(name);
         self.supernodes.remove(&dead);
+        self.note_due(dead);
         let peers: Vec<_> = self.links.iter().filter(|(a, _)| *a == dead).map(|(_, b)| *b).collect();
         for peer in peers {
             self.unlink(dead, peer);
@@ -229,6 +237,11 @@ impl Net {
     /// The next message that `which` picks gets lost.
     pub(super) fn lose_next(&mut self, which: fn(&LinkMessage) -> bool) {
         self.lose = Some(which);
+    }
+
+    /// From now on all messages that `which` picks get lost.
+    pub(super) fn lose_all(&mut self, which: fn(&LinkMessage) -> bool) {
+        self.lose_all = which;
     }
 
     /// A supernode goes on holding its links, and says nothing more.
@@ -342,8 +355,7 @@ impl Net {
         let end = self.now.instant + time;
         loop {
             let event = self.events.first_key_value().map(|((at, _), _)| *at);
-            let timeout =
-                self.supernodes.iter().filter_map(|(node, s)| Some((s.poll_timeout()?, *node))).min();
+            let timeout = self.due.first().copied();
             let at = event.into_iter().chain(timeout.map(|(at, _)| at)).min();
             let Some(at) = at.filter(|at| *at <= end) else { break };
             self.step_to(at);
@@ -408,6 +420,17 @@ impl Net {
         while let Some(output) = self.supernodes.get_mut(&to).and_then(Supernode::poll_output) {
             self.obey(to, output);
         }
+        self.note_due(to);
+    }
+
+    fn note_due(&mut self, node: NodeId) {
+        if let Some(before) = self.due_at.remove(&node) {
+            self.due.remove(&(before, node));
+        }
+        if let Some(at) = self.supernodes.get(&node).and_then(Supernode::poll_timeout) {
+            self.due.insert((at, node));
+            self.due_at.insert(node, at);
+        }
     }
 
     fn obey(&mut self, at: NodeId, output: Output) {
@@ -433,7 +456,7 @@ impl Net {
 
     fn send(&mut self, at: NodeId, to: NodeId, message: LinkMessage) {
         assert!(message.within_bounds(), "{message:?}");
-        if self.deaf.contains(&at) {
+        if self.deaf.contains(&at) || (self.lose_all)(&message) {
             return;
         }
         if self.lose.is_some_and(|which| which(&message)) {

@@ -1,5 +1,6 @@
 //! What children and other supernodes may rely on.
 
+mod across;
 mod attaching;
 mod dial_backs;
 mod directory;

@@ -1,33 +1,51 @@
 //! Whom a search asks next: a pure plan.
 //!
-//! The nearest matching members are the first wave; it shows how popular the words are, and so how many of the others it takes to find the
-//! rest. Those are asked in random order, so that a popular word does not always burden the same ones.
+//! The nearest matching members of our own group are the first wave; it shows how popular the words are, and so how many of the others it
+//! takes to find the rest. Then group by group, the nearest contact first. A group counts as many supernodes as match in our own; where none does the first wave is groups.
+//! While nothing is found waves grow fast: most queries that find nothing at first find nothing at all, and each wave costs a round trip.
+//! Beyond the first wave the order is random, so that a popular word does not always burden the same ones.
 
 use std::{collections::VecDeque, time::Duration};
 
-use nearmesh_common::NodeId;
+use nearmesh_common::{NodeId, wire::mesh::Part};
 use rand::{Rng, seq::SliceRandom};
 
-/// Members in the first wave (KaZaA asked 6 to 10: SearchIndirectNodesMin and Max).
+/// Supernodes in the first wave (KaZaA asked 6 to 10: SearchIndirectNodesMin and Max).
 pub(super) const FIRST_WAVE: usize = 8;
-/// Members that a wave may grow to (guess: a full mesh is swept by the first wave and one more).
-pub(super) const MAX_WAVE: usize = 64;
+/// Supernodes that a wave may grow to (guess: a net of 10,000 is swept in four waves).
+pub(super) const MAX_WAVE: usize = 1024;
+/// How much a wave that found nothing grows.
+const GROWTH: usize = 4;
 
-/// The members that are worth asking, in the order in which they are asked.
+/// One that may be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// A member of our own group.
+    Mate(NodeId),
+    /// A part of the net, by any of these contacts, the nearest first.
+    Part(Part, Vec<NodeId>),
+}
+
+/// Those that are worth asking, in the order in which they are asked.
 #[derive(Debug)]
 pub(super) struct Plan {
-    waiting: VecDeque<NodeId>,
+    waiting: VecDeque<Target>,
+    /// How many supernodes a group counts as.
+    group_weight: usize,
     asked: usize,
 }
 
 impl Plan {
-    /// For these members and their round trips.
-    pub(super) fn new(mut matching: Vec<(Duration, NodeId)>, rng: &mut impl Rng) -> Self {
-        matching.sort_unstable();
-        if matching.len() > FIRST_WAVE {
-            matching[FIRST_WAVE..].shuffle(rng);
-        }
-        Self { waiting: matching.into_iter().map(|(_, node)| node).collect(), asked: 0 }
+    /// For these members and groups, and their round trips.
+    pub(super) fn new(
+        mates: Vec<(Duration, NodeId)>,
+        parts: Vec<(Duration, Part, Vec<NodeId>)>,
+        rng: &mut impl Rng,
+    ) -> Self {
+        let group_weight = mates.len().max(1);
+        let mates = ordered(mates, rng).into_iter().map(|(_, node)| Target::Mate(node));
+        let parts = ordered(parts, rng).into_iter().map(|(_, part, contacts)| Target::Part(part, contacts));
+        Self { waiting: mates.chain(parts).collect(), group_weight, asked: 0 }
     }
 
     /// Whether all have been asked.
@@ -36,25 +54,55 @@ impl Plan {
     }
 
     /// The next wave, when those asked so far found `found` of `limit` results.
-    pub(super) fn next_wave(&mut self, found: usize, limit: usize) -> Vec<NodeId> {
-        let size = wave_size(self.asked, found, limit).min(self.waiting.len());
-        self.asked += size;
-        self.waiting.drain(..size).collect()
+    pub(super) fn next_wave(&mut self, found: usize, limit: usize) -> Vec<Target> {
+        let wanted = self.asked + wave_size(self.asked, found, limit);
+        let mut wave = Vec::new();
+        while self.asked < wanted
+            && let Some(target) = self.waiting.pop_front()
+        {
+            self.asked += match target {
+                Target::Mate(_) => 1,
+                Target::Part(..) => self.group_weight,
+            };
+            wave.push(target);
+        }
+        wave
     }
 
-    /// A member died before it was asked.
-    pub(super) fn remove(&mut self, node: &NodeId) {
-        self.waiting.retain(|waiting| waiting != node);
+    /// A member died before it was asked. Returns how many parts of the net nobody is left to ask for.
+    pub(super) fn remove(&mut self, node: &NodeId) -> usize {
+        let before = self.waiting.len();
+        let mut mates = 0;
+        self.waiting.retain_mut(|target| match target {
+            Target::Mate(mate) => {
+                mates += usize::from(mate == node);
+                mate != node
+            }
+            Target::Part(_, contacts) => {
+                contacts.retain(|contact| contact != node);
+                !contacts.is_empty()
+            }
+        });
+        before - self.waiting.len() - mates
     }
 }
 
-/// As many as should find the rest if they have as much as those before them; if those had nothing, twice as many.
+/// The nearest first, the others in random order.
+fn ordered<T: Ord>(mut targets: Vec<T>, rng: &mut impl Rng) -> Vec<T> {
+    targets.sort_unstable();
+    if targets.len() > FIRST_WAVE {
+        targets[FIRST_WAVE..].shuffle(rng);
+    }
+    targets
+}
+
+/// As many as should find the rest if they have as much as those before them; if those had nothing, several times as many.
 fn wave_size(asked: usize, found: usize, limit: usize) -> usize {
     let missing = limit.saturating_sub(found);
     match (missing, asked, found) {
         (0, _, _) => 0,
         (_, 0, _) => FIRST_WAVE,
-        (_, _, 0) => (2 * asked).min(MAX_WAVE),
+        (_, _, 0) => (GROWTH * asked).min(MAX_WAVE),
         _ => (missing * asked).div_ceil(found).clamp(1, MAX_WAVE),
     }
 }
@@ -66,33 +114,67 @@ mod tests {
 
     use super::*;
 
-    fn plan(members: u8) -> Plan {
-        let matching = (0..members).map(|n| (Duration::from_millis(u64::from(n)), NodeId([n; 32])));
-        Plan::new(matching.collect(), &mut ChaCha8Rng::seed_from_u64(1))
+    fn node(number: u8) -> NodeId {
+        NodeId([number; 32])
+    }
+
+    fn plan(members: u8, groups: u16) -> Plan {
+        let rtt = |n: u16| Duration::from_millis(u64::from(n));
+        let mates = (0..members).map(|n| (rtt(n.into()), node(n)));
+        let part = |n| (rtt(n), Part { bits: 8, number: n }, vec![node(200), node(201)]);
+        Plan::new(mates.collect(), (0..groups).map(part).collect(), &mut ChaCha8Rng::seed_from_u64(1))
     }
 
     #[test]
     fn the_nearest_are_asked_first_and_everybody_once() {
-        let mut plan = plan(60);
+        let mut plan = plan(60, 0);
         let mut asked = plan.next_wave(0, 50);
-        assert_eq!(asked, (0..8).map(|n| NodeId([n; 32])).collect::<Vec<_>>());
+        assert_eq!(asked, (0..8).map(|n| Target::Mate(node(n))).collect::<Vec<_>>());
         while !plan.is_done() {
             asked.extend(plan.next_wave(0, 50));
         }
-        asked.sort_unstable();
-        assert_eq!(asked, (0..60).map(|n| NodeId([n; 32])).collect::<Vec<_>>());
+        asked.sort_unstable_by_key(|target| match target {
+            Target::Mate(node) => node.0[0],
+            Target::Part(..) => 0,
+        });
+        assert_eq!(asked, (0..60).map(|n| Target::Mate(node(n))).collect::<Vec<_>>());
     }
 
     #[test]
     fn a_wave_is_as_large_as_the_shortage() {
         let after_first = |found| {
-            let mut plan = plan(200);
+            let mut plan = plan(200, 0);
             plan.next_wave(0, 50);
             plan.next_wave(found, 50).len()
         };
-        assert_eq!(after_first(0), 16, "nothing found: ask twice as many");
+        assert_eq!(after_first(0), 32, "nothing found: ask four times as many");
         assert_eq!(after_first(40), 2, "five each: two more will do");
-        assert_eq!(after_first(1), MAX_WAVE);
+        assert_eq!(after_first(1), 192, "all that are left");
         assert_eq!(after_first(50), 0, "enough");
+    }
+
+    #[test]
+    fn a_net_in_which_nobody_near_has_it_is_swept_in_four_waves() {
+        let mut plan = plan(0, 128);
+        let waves: Vec<_> = (0..4).map(|_| plan.next_wave(0, 50).len()).collect();
+        assert_eq!(waves, [8, 32, 88, 0]);
+    }
+
+    #[test]
+    fn a_word_that_the_own_group_knows_well_needs_few_groups() {
+        let mut plan = plan(40, 100);
+        assert_eq!(plan.next_wave(0, 100).len(), 8);
+        assert_eq!(plan.next_wave(20, 100).len(), 32);
+        let groups = plan.next_wave(90, 100);
+        assert_eq!(groups.len(), 1, "a group has as many as ours");
+    }
+
+    #[test]
+    fn a_group_is_lost_only_with_its_last_contact() {
+        let mut plan = plan(3, 2);
+        assert_eq!(plan.remove(&node(1)), 0);
+        assert_eq!(plan.remove(&node(200)), 0);
+        assert_eq!(plan.remove(&node(201)), 2);
+        assert_eq!(plan.next_wave(0, 50).len(), 2);
     }
 }

@@ -76,6 +76,11 @@ impl SummaryView {
         }
     }
 
+    /// Whether this very entry is held.
+    pub fn has(&self, entry: SummaryEntry) -> bool {
+        self.entries.contains(entry)
+    }
+
     /// Which version is held; default where none is.
     pub fn version(&self) -> SummaryVersion {
         self.held.unwrap_or_default()

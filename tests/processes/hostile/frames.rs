@@ -9,7 +9,7 @@ use nearmesh_common::{
         enrol::{EnrolRefusal, EnrolReply, EnrolRequest},
         file::{Change, FileEntry, FileNumber, JournalMark, Kind, MAX_BATCH, MAX_NAME_BYTES, Tags},
         home::{MAX_CRL_BYTES, RequestId, ToChild, ToHome},
-        mesh::{MAX_HOPS, MAX_STORED, MAX_SUMMARY_ENTRIES, Mesh, QueryId, SummaryVersion},
+        mesh::{MAX_HOPS, MAX_STORED, MAX_SUMMARY_ENTRIES, Mesh, Part, Scope, Stored, SummaryVersion},
         query::{Filter, Hit, MAX_QUERY_BYTES, MAX_RESULTS, Query, Source, Subject},
         stream::{
             ByteRange, InviteReply, Offer, OfferDecline, OfferReply, RangesReply, RangesRequest, Unavailable,
@@ -218,8 +218,10 @@ fn out_of_bounds(mallory: &Rogue) -> Vec<LinkMessage> {
         limit,
     };
     let long = words("a".repeat(MAX_QUERY_BYTES + 1), 1);
-    let query = QueryId { origin: mallory.id(), number: 1 };
-    let asked = |query_: Query, hops| mesh(Mesh::Query { id: query, query: query_, hops, deadline_ms: 1000 });
+    let asked = |query: Query, bits, hops| {
+        let scope = Scope::Part { part: Part { bits, number: 1 }, hops };
+        mesh(Mesh::Query { number: 1, query, scope, deadline_ms: 1000 })
+    };
     let source = |addresses: usize| Source {
         user: "mallory".parse().unwrap(),
         node: mallory.id(),
@@ -237,7 +239,7 @@ fn out_of_bounds(mallory: &Rogue) -> Vec<LinkMessage> {
     };
     let mut late = mallory.presence(mallory.id());
     late.expires = UnixMillis(wall().0 + 1000);
-    let presence = mallory.seal(&late);
+    let stored = Stored { user: "mallory".parse().unwrap(), presence: mallory.seal(&late), here: true };
     let version = SummaryVersion::default();
     vec![
         publish(vec![Change::Remove(FileNumber(1)); MAX_BATCH + 1]),
@@ -251,7 +253,8 @@ fn out_of_bounds(mallory: &Rogue) -> Vec<LinkMessage> {
         LinkMessage::ToChild(ToChild::Hits { id, hits: vec![hit(1, 1); 501] }),
         LinkMessage::ToChild(ToChild::Supernodes(vec![mallory.seal(&mallory.record()); 201])),
         mesh(Mesh::Members(vec![mallory.seal(&mallory.record()); 201])),
-        mesh(Mesh::Store(vec![presence; MAX_STORED + 1])),
+        mesh(Mesh::Store { presences: vec![stored.clone(); MAX_STORED + 1], hops: 0 }),
+        mesh(Mesh::Store { presences: vec![stored], hops: MAX_HOPS + 1 }),
         mesh(Mesh::SummaryPart {
             version,
             first: true,
@@ -259,8 +262,11 @@ fn out_of_bounds(mallory: &Rogue) -> Vec<LinkMessage> {
             entries: vec![1; MAX_SUMMARY_ENTRIES + 1],
         }),
         mesh(Mesh::SummaryChange { from: version, added: vec![1; MAX_SUMMARY_ENTRIES], removed: vec![1] }),
-        mesh(Mesh::Answer { id: query, hits: vec![hit(1, 17)], more: false }),
-        asked(long, 1),
-        asked(words("a".to_owned(), 1), MAX_HOPS + 1),
+        mesh(Mesh::Answer { number: 1, hits: vec![hit(1, 17)], done: None }),
+        asked(long, 1, 1),
+        asked(words("a".to_owned(), 1), 1, MAX_HOPS + 1),
+        asked(words("a".to_owned(), 1), 1, 0),
+        asked(words("a".to_owned(), 1), 0, 1),
+        asked(words("a".to_owned(), 1), 9, 1),
     ]
 }

@@ -12,7 +12,7 @@ use nearmesh_common::{
         LinkMessage,
         file::{JournalMark, Kind},
         home::{DirectoryEntry, Refusal, RequestId, ToChild, ToHome},
-        mesh::{Mesh, QueryId},
+        mesh::{Counts, MAX_HOPS, Mesh, Stored},
         query::{Hit, Source},
     },
 };
@@ -99,15 +99,19 @@ fn lies_in_the_directory_do_not_move_anybody() {
         lies.iter().cloned().map(|presence| DirectoryEntry { presence, online: true }).collect();
     let link = mallory.run(async {
         let mut link = mallory.meshed(&scene.alice).await;
-        link.say(&LinkMessage::Mesh(Mesh::Store(lies))).await;
-        for user in ["bob", "alice"] {
-            let node = if user == "bob" { id_of(&scene.bob) } else { id_of(&scene.alice) };
-            link.say(&LinkMessage::Mesh(Mesh::Gone { node, user: user.parse().unwrap() })).await;
+        let stored = |presence| Stored { user: "bob".parse().unwrap(), presence, here: true };
+        for hops in 0..=MAX_HOPS {
+            let presences = lies.iter().cloned().map(stored).collect();
+            link.say(&LinkMessage::Mesh(Mesh::Store { presences, hops })).await;
+            for user in ["bob", "alice"] {
+                let node = if user == "bob" { id_of(&scene.bob) } else { id_of(&scene.alice) };
+                let (user, home) = (user.parse().unwrap(), id_of(&scene.alice));
+                link.say(&LinkMessage::Mesh(Mesh::Gone { node, user, home, sequence: wall(), hops })).await;
+            }
         }
         for number in 0..100 {
-            let id = QueryId { origin: id_of(&scene.alice), number };
-            link.say(&LinkMessage::Mesh(Mesh::Answer { id, hits: vec![lie(&scene)], more: number % 2 == 0 }))
-                .await;
+            let done = (number % 2 == 1).then_some(Counts { asked: 1, answered: 1 });
+            link.say(&LinkMessage::Mesh(Mesh::Answer { number, hits: vec![lie(&scene)], done })).await;
             link.say(&LinkMessage::Mesh(Mesh::Held { number, nodes: told.clone() })).await;
         }
         settled(&mut link).await;
@@ -192,7 +196,9 @@ async fn answer_with_lies(mut receive: quinn::RecvStream, mut send: SendStream, 
     while let Ok(message) = read_frame(&mut receive, MAX_LINK_FRAME).await {
         let reply = match message {
             LinkMessage::Mesh(Mesh::Find { number, .. }) => Mesh::Held { number, nodes: told.clone() },
-            LinkMessage::Mesh(Mesh::Query { id, .. }) => Mesh::Answer { id, hits: Vec::new(), more: true },
+            LinkMessage::Mesh(Mesh::Query { number, .. }) => {
+                Mesh::Answer { number, hits: Vec::new(), done: None }
+            }
             _ => continue,
         };
         if send.write_all(&frame(&LinkMessage::Mesh(reply))).await.is_err() {

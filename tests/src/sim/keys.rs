@@ -81,10 +81,10 @@ mod tests {
             online: true,
         });
         assert_eq!(bob.verify(signed.clone(), wall).unwrap().signer.node, alice.node());
-        signed.payload[3] ^= 1;
+        std::sync::Arc::make_mut(&mut signed.payload)[3] ^= 1;
         assert_eq!(bob.verify(signed.clone(), wall).unwrap_err(), VerifyError::Signature);
-        signed.payload[3] ^= 1;
-        signed.certificate = bob.sign(b"").0;
+        std::sync::Arc::make_mut(&mut signed.payload)[3] ^= 1;
+        signed.certificate = bob.sign(b"").0.into();
         assert_eq!(bob.verify(signed, wall).unwrap_err(), VerifyError::Signature);
     }
 }

@@ -1,31 +1,26 @@
 //! What children say, and who in the house it concerns.
 
 use nearmesh_common::{
-    NodeId, UserName,
+    NodeId,
     presence::Presence,
     signed::{Signed, Verified},
     wire::{
         NodeAddress,
-        file::JournalMark,
+        file::{Change, JournalMark},
         home::{Decline, Refusal, RequestId, ToChild, ToHome},
-        query::Query,
-        signal::Signal,
     },
 };
 
 use super::{
     super::{
         budget::Charge,
-        children::{Admission, MAX_OPEN_QUESTIONS, objection},
+        children::{Admission, MAX_OPEN_QUESTIONS},
         dial_back,
-        publishing::holders,
+        placement::Place,
         relays,
-        signals::{self, Whither},
-        waves::Plan,
     },
-    Supernode, local_hits,
+    Supernode,
 };
-use crate::summary::Probe;
 
 impl Supernode {
     pub(super) fn on_child(&mut self, from: NodeId, message: ToHome) {
@@ -39,6 +34,13 @@ impl Supernode {
             ToHome::Detach(presence) => self.on_detach(from, presence),
             ToHome::Publish { after, upto, changes } => {
                 let attached = self.children.contains(&from);
+                if attached {
+                    for change in &changes {
+                        if let Change::Add(entry) = change {
+                            self.offers.handle_content(entry.hash, self.world.now.instant);
+                        }
+                    }
+                }
                 let held = attached
                     .then(|| self.registrations.on_publish(from, after, upto, &changes, &mut self.world));
                 match held.flatten() {
@@ -58,7 +60,7 @@ impl Supernode {
                     );
                 }
             }
-            ToHome::Signal { home, signal } => self.on_signal(from, home, signal),
+            ToHome::Signal { home, signal } => self.on_child_signal(from, home, signal),
             ToHome::ListRelays => self.on_list_relays(from),
             ToHome::DialBack(request) => {
                 let members = self.membership.members().collect();
@@ -66,18 +68,6 @@ impl Supernode {
             }
             ToHome::Crl(crl) => self.on_crl(from, crl),
         }
-    }
-
-    fn on_signal(&mut self, from: NodeId, home: NodeId, signal: Box<Signal>) {
-        if !self.children.contains(&from) {
-            return self.world.strange(&from, "a signal of a node that is no child");
-        }
-        let whither = match home {
-            home if home == self.world.own() && self.children.contains(&signal.to) => Whither::Here,
-            home if self.membership.is_member(&home) => Whither::Member(home),
-            _ => Whither::Nowhere,
-        };
-        signals::on_child(from, whither, signal, &mut self.world);
     }
 
     fn on_list_relays(&mut self, from: NodeId) {
@@ -132,16 +122,9 @@ impl Supernode {
         if let Some(crl) = self.crl.clone() {
             self.world.tell_child(from, ToChild::Crl(crl));
         }
-        self.publish(presence);
+        let telling = self.publishing.handle_attached(from, Place::of_user(&presence.signer.user));
+        self.publish(&presence, telling);
         self.summaries.handle_changed(&self.world);
-    }
-
-    fn publish(&mut self, presence: Verified<Presence>) {
-        let members = self.all_members();
-        if holders(&presence.signer.user, &members).contains(&self.world.own()) {
-            self.directory.store(self.world.own(), presence.clone(), &mut self.world);
-        }
-        self.publishing.handle_presence(presence, &members, &mut self.world);
     }
 
     fn on_standby(&mut self, from: NodeId) {
@@ -162,38 +145,29 @@ impl Supernode {
         if !self.world.charge(&from, Charge::Presence, 1) {
             return;
         }
+        let before = self.children.presence(&from).map(|presence| presence.content.clone());
         if let Some(presence) = self.children.on_refresh(from, presence, &mut self.world) {
-            self.publish(presence);
+            let changed = before.is_none_or(|before| says_otherwise(&before, &presence.content));
+            let place = Place::of_user(&presence.signer.user);
+            let telling = self.publishing.handle_refreshed(from, place, changed);
+            self.publish(&presence, telling);
         }
     }
 
     fn on_detach(&mut self, from: NodeId, presence: Signed<Presence>) {
-        if !self.children.contains(&from) {
-            return;
-        }
+        let Some(last) = self.children.presence(&from).cloned() else { return };
         let own = self.world.own();
         match self.children.on_detach(from, presence, &mut self.world) {
-            Some(moved) if moved.content.home != own => {
-                self.publishing.handle_moved(&from, &mut self.world);
-                self.directory.on_gone(own, &from);
-            }
-            Some(farewell) => {
-                self.publishing.handle_gone(&from, Some(&farewell.signed), &mut self.world);
-                if self.directory.sequence_of(&from).is_some() {
-                    self.directory.store(own, farewell, &mut self.world);
-                }
-            }
-            None => {
-                self.publishing.handle_gone(&from, None, &mut self.world);
-                self.directory.on_gone(own, &from);
-            }
+            // Its new home tells the holders.
+            Some(moved) if moved.content.home != own => drop(self.publishing.remove(&from)),
+            farewell => self.publish_gone(&last, farewell.as_ref()),
         }
         self.registrations.drop_child(&from, &self.world);
         self.forget_child(&from);
     }
 
     /// Whether the child may ask one more; it is told if not.
-    fn may_ask(&mut self, from: NodeId, id: RequestId, objection: Option<Decline>) -> bool {
+    pub(super) fn may_ask(&mut self, from: NodeId, id: RequestId, objection: Option<Decline>) -> bool {
         let open = self.searches.count_of(&from) + self.lookups.count_of(&from);
         let reason = if !self.children.contains(&from) {
             Some(Decline::NotAttached)
@@ -208,37 +182,10 @@ impl Supernode {
         }
         reason.is_none()
     }
+}
 
-    fn on_search(&mut self, from: NodeId, id: RequestId, query: Query) {
-        let objection = match self.searches.has_room(&from, id) {
-            true => objection(&query),
-            false => Some(Decline::TooMany),
-        };
-        if !self.may_ask(from, id, objection) {
-            return;
-        }
-        let probe = Probe::new(&query.subject);
-        let matching = self.membership.members().filter(|member| self.summaries.may_match(member, &probe));
-        let matching: Vec<_> = matching.map(|member| (self.world.links.rtt(&member), member)).collect();
-        let plan = Plan::new(matching, &mut self.world.rng);
-        let local = local_hits(&self.registrations, &self.children, &query, &self.world);
-        self.searches.begin((from, id), query, plan, local, &mut self.world);
-    }
-
-    fn on_lookup(&mut self, from: NodeId, id: RequestId, user: UserName) {
-        let objection = (!self.lookups.has_room()).then_some(Decline::TooMany);
-        if !self.may_ask(from, id, objection) {
-            return;
-        }
-        let own = self.world.own();
-        let mut holders = holders(&user, &self.all_members());
-        let mut known = self.directory.find(&user, self.world.now.wall);
-        // A holder knows all of the user's nodes; a mere home knows only its own child.
-        if holders.contains(&own) && known.iter().any(|entry| entry.online) {
-            holders.clear();
-        }
-        holders.retain(|holder| *holder != own);
-        known.extend(self.publishing.find(&user, &self.world));
-        self.lookups.begin((from, id), user, known, holders, &mut self.world);
-    }
+/// Whether a presence differs from the one before in more than its time.
+fn says_otherwise(before: &Presence, after: &Presence) -> bool {
+    let Presence { sequence, since, expires, .. } = *after;
+    Presence { sequence, since, expires, ..before.clone() } != *after
 }

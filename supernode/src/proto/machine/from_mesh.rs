@@ -1,18 +1,13 @@
 //! What other supernodes say, and who in the house it concerns.
 
 use nearmesh_common::{
-    NodeId, UserName,
-    presence::Presence,
-    signed::Signed,
-    wire::{
-        home::MAX_NODES_PER_USER,
-        mesh::{Mesh, SummaryVersion},
-    },
+    NodeId,
+    wire::mesh::{Mesh, SummaryVersion},
 };
 
 use super::{
-    super::{budget::Charge, dial_back, signals},
-    Supernode, local_hits,
+    super::{dial_back, directory::Departure, signals::Carried},
+    Supernode,
 };
 
 impl Supernode {
@@ -43,9 +38,8 @@ impl Supernode {
         let world = &mut self.world;
         match message {
             Mesh::Hello { .. } | Mesh::Crl(_) => {}
-            Mesh::Signal(signal) => {
-                let here = self.children.contains(&signal.to);
-                signals::on_member(from, here, signal, world);
+            Mesh::Signal { from: home, to, hops, signal } => {
+                self.on_member_signal(from, Carried { from: home, to, hops, signal });
             }
             Mesh::DialBack { to, token } => dial_back::on_passed(from, to, token, world),
             Mesh::Members(records) => self.membership.on_members(from, records, world),
@@ -63,34 +57,24 @@ impl Supernode {
             Mesh::SummaryLost => {
                 self.summaries.on_lost(from, self.registrations.catalogue_mut(), world);
             }
-            Mesh::Query { id, query, .. } => {
-                let (registrations, children) = (&self.registrations, &self.children);
-                let search = |world: &_| local_hits(registrations, children, &query, world);
-                self.answers.on_query(from, id, search, world);
+            Mesh::Query { number, query, scope, deadline_ms } => {
+                self.on_query(from, number, query, (scope, deadline_ms));
             }
-            Mesh::Answer { id, hits, more } => self.searches.on_answer(from, id, hits, more, world),
-            // A query is answered before the next message is read: there is nothing to stop.
-            Mesh::Cancel(_) => {}
-            Mesh::Store(presences) => self.on_store(from, presences),
-            Mesh::Gone { node, .. } => self.directory.on_gone(from, &node),
-            Mesh::Find { number, user } => self.on_find(from, number, &user),
+            Mesh::Answer { number, hits, done } => {
+                self.searches.on_answer(from, number, hits, done, world);
+            }
+            Mesh::Cancel(number) => self.searches.on_member_cancel(from, number, world),
+            Mesh::Store { presences, hops } => self.on_store(from, presences, hops),
+            Mesh::Gone { node, user, home, sequence, hops } => {
+                self.on_gone(from, Departure { node, home, sequence }, user, hops);
+            }
+            Mesh::Find { number, user, hops } => self.on_find(from, number, user, hops),
+            Mesh::Offer { home, contents, hops } => self.on_offer(from, home, contents, hops),
+            Mesh::FindSources { number, content, hops } => {
+                self.on_find_sources(from, number, content, hops);
+            }
+            Mesh::Sources { number, homes } => self.lookups.on_sources(from, number, homes, world),
             Mesh::Held { number, nodes } => self.lookups.on_held(from, number, nodes, world),
         }
-    }
-
-    fn on_store(&mut self, from: NodeId, presences: Vec<Signed<Presence>>) {
-        for presence in presences {
-            let pay = |world: &mut super::World| world.charge(&from, Charge::Presence, 1);
-            self.directory.on_store(from, presence, pay, &mut self.world);
-        }
-    }
-
-    fn on_find(&mut self, from: NodeId, number: u64, user: &UserName) {
-        let mut nodes = Vec::new();
-        if self.world.charge(&from, Charge::Find, 1) {
-            nodes = self.directory.find(user, self.world.now.wall);
-            nodes.truncate(MAX_NODES_PER_USER);
-        }
-        self.world.tell_mesh(from, Mesh::Held { number, nodes });
     }
 }

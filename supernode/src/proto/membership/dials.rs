@@ -49,6 +49,8 @@ impl Membership {
 
     /// A link, or the attempt at one, ended.
     pub(in super::super) fn on_link_gone(&mut self, node: &NodeId, world: &mut World) {
+        let Some(known) = self.table.get_mut(node) else { return };
+        known.greeted = false;
         let Some(known) = self.table.get(node) else { return };
         let needed = known.mine || known.theirs;
         if known.is_member() {

@@ -4,11 +4,17 @@ use std::time::Duration;
 
 use nearmesh_common::{
     presence::{LIFETIME, Presence, REFRESH},
-    wire::{LinkMessage, home::ToHome, mesh::Mesh},
+    signed::Signed,
+    wire::{
+        LinkMessage,
+        home::ToHome,
+        mesh::{Mesh, Stored},
+    },
 };
 
 use crate::proto::{
     Config,
+    placement::Place,
     testing::{LATENCY, Net, node, user},
 };
 
@@ -18,7 +24,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The supernodes that hold a user, by name.
 fn holders(net: &Net, name: &str) -> Vec<String> {
     let members: Vec<_> = net.supernodes.keys().copied().collect();
-    let holders = crate::proto::publishing::holders(&user(name), &members);
+    let holders = Place::of_user(&user(name)).holders(members.iter().copied());
     (0..members.len()).map(|n| format!("s{n}")).filter(|s| holders.contains(&node(s))).collect()
 }
 
@@ -171,19 +177,26 @@ fn an_old_home_cannot_hide_a_user_who_moved() {
 }
 
 #[test]
-fn only_the_home_may_store_and_an_old_presence_changes_nothing() {
+fn an_old_or_forged_presence_changes_nothing_and_only_the_home_says_gone() {
     let mut net = Net::of(4);
     let old = net.seal("bob", &net.presence("bob", "s1"));
     net.run(SECOND);
     net.attach("bob", "s1", 0);
     net.attach("alice", "s0", 0);
     net.run(SECOND);
-    let elsewhere = net.seal("bob", &net.presence("bob", "s3"));
     let forged = net.seal("mallory", &net.presence("bob", "s2"));
     for holder in ["s0", "s1", "s2", "s3"] {
-        net.say_mesh("s1", holder, Mesh::Store(vec![old.clone()]));
-        net.say_mesh("s2", holder, Mesh::Store(vec![elsewhere.clone(), forged.clone()]));
-        net.say_mesh("s2", holder, Mesh::Gone { node: node("bob"), user: user("bob") });
+        let stored = |presence: &Signed<Presence>| Stored {
+            user: user("bob"),
+            presence: presence.clone(),
+            here: true,
+        };
+        net.say_mesh("s1", holder, Mesh::Store { presences: vec![stored(&old)], hops: 0 });
+        net.say_mesh("s2", holder, Mesh::Store { presences: vec![stored(&forged)], hops: 0 });
+        for hops in 0..3 {
+            let (node, user, home, sequence) = (node("bob"), user("bob"), node("s1"), net.now.wall);
+            net.say_mesh("s2", holder, Mesh::Gone { node, user, home, sequence, hops });
+        }
     }
     assert_eq!(net.whereabouts("alice", "s0", "bob"), [(node("s1"), true)]);
 }
@@ -203,8 +216,10 @@ fn who_held_a_user_once_does_not_believe_it_online_for_ever() {
     net.run(SECOND * 3);
     net.cut("bob", &home);
     net.run(SECOND);
-    three.iter().for_each(|holder| net.kill(holder));
-    net.run(SECOND);
+    for holder in &three {
+        net.kill(holder);
+        net.run(SECOND);
+    }
     assert_eq!(net.whereabouts("alice", &home, "bob"), [(node(&home), false)]);
 }
 

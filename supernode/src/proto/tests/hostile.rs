@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use nearmesh_common::{
-    NodeId, UnixMillis,
+    UnixMillis,
     presence::Presence,
     supernode_record::SupernodeRecord,
     wire::{
         NodeAddress,
         file::{Change, FileNumber, JournalMark},
         home::{DirectoryEntry, RequestId, ToHome},
-        mesh::{Mesh, QueryId, SummaryVersion},
+        mesh::{Counts, Mesh, Part, Scope, Stored, SummaryVersion},
         signal::{End, Offer, SessionId, Signal, SignalBody},
     },
 };
@@ -27,7 +27,7 @@ enum Step {
     Child(u8, ToHome),
     Mesh(Mesh),
     Attach { who: u8, about: u8, home: u8, age: i64, epoch: u64 },
-    Store { about: u8, home: u8, age: i64, forged: bool },
+    Store { about: u8, home: u8, age: i64, forged: bool, hops: u8 },
     Hello { who: u8, about: u8, age: i64, serving: bool },
     LinkDown(u8),
     Input(u8),
@@ -89,8 +89,15 @@ fn child_message() -> impl Strategy<Value = ToHome> {
 }
 
 fn mesh_message() -> impl Strategy<Value = Mesh> {
-    let query_id =
-        || (any::<u8>(), number()).prop_map(|(who, number)| QueryId { origin: node(&name(who)), number });
+    let scope = || {
+        prop_oneof![
+            Just(Scope::Own),
+            (0..3u8, 0..2u8, 1..3u8).prop_map(|(bits, number, hops)| Scope::Part {
+                part: Part { bits, number: u16::from(number) & ((1 << bits) - 1) },
+                hops,
+            }),
+        ]
+    };
     let entries = || vec(any::<u32>(), 0..9);
     prop_oneof![
         (version(), any::<(bool, bool)>(), entries()).prop_map(|(version, (first, last), entries)| {
@@ -102,15 +109,33 @@ fn mesh_message() -> impl Strategy<Value = Mesh> {
             removed
         }),
         Just(Mesh::SummaryLost),
-        (query_id(), "[a-c ]{0,6}", 0..3u8, any::<u32>()).prop_map(|(id, text, hops, deadline_ms)| {
-            Mesh::Query { id, query: words(&text, 5), hops, deadline_ms }
+        (number(), "[a-c ]{0,6}", scope(), any::<u32>()).prop_map(|(number, text, scope, deadline_ms)| {
+            Mesh::Query { number, query: words(&text, 5), scope, deadline_ms }
         }),
-        (query_id(), any::<bool>()).prop_map(|(id, more)| Mesh::Answer { id, hits: Vec::new(), more }),
-        query_id().prop_map(Mesh::Cancel),
-        any::<u8>().prop_map(|who| Mesh::Gone { node: node(&name(who)), user: user(&name(who)) }),
-        (number(), any::<u8>()).prop_map(|(number, who)| Mesh::Find { number, user: user(&name(who)) }),
+        (number(), any::<bool>(), any::<(u32, u32)>()).prop_map(|(number, more, (asked, answered))| {
+            let done = (!more).then_some(Counts { asked, answered });
+            Mesh::Answer { number, hits: Vec::new(), done }
+        }),
+        number().prop_map(Mesh::Cancel),
+        (any::<u8>(), any::<u8>(), 0..3u8).prop_map(|(who, home, hops)| Mesh::Gone {
+            node: node(&name(who)),
+            user: user(&name(who)),
+            home: node(&name(home)),
+            sequence: UnixMillis(u64::MAX),
+            hops
+        }),
+        (number(), any::<u8>(), 0..3u8).prop_map(|(number, who, hops)| Mesh::Find {
+            number,
+            user: user(&name(who)),
+            hops
+        }),
         number().prop_map(|number| Mesh::Held { number, nodes: Vec::new() }),
-        signal().prop_map(Mesh::Signal),
+        (any::<u8>(), any::<u8>(), 0..3u8, signal()).prop_map(|(from, to, hops, signal)| Mesh::Signal {
+            from: node(&name(from)),
+            to: node(&name(to)),
+            hops,
+            signal
+        }),
         vec(any::<u8>(), 0..9).prop_map(|crl| Mesh::Crl(crl.into())),
     ]
 }
@@ -122,8 +147,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => mesh_message().prop_map(Step::Mesh),
         2 => (any::<u8>(), any::<u8>(), 3..5u8, age(), number())
             .prop_map(|(who, about, home, age, epoch)| Step::Attach { who, about, home, age, epoch }),
-        1 => (any::<u8>(), any::<u8>(), age(), any::<bool>())
-            .prop_map(|(about, home, age, forged)| Step::Store { about, home, age, forged }),
+        1 => (any::<u8>(), any::<u8>(), age(), any::<bool>(), 0..3u8)
+            .prop_map(|(about, home, age, forged, hops)| Step::Store { about, home, age, forged, hops }),
         2 => (any::<u8>(), any::<u8>(), age(), any::<bool>())
             .prop_map(|(who, about, age, serving)| Step::Hello { who, about, age, serving }),
         1 => any::<u8>().prop_map(Step::LinkDown),
@@ -146,12 +171,13 @@ fn take(net: &mut Net, step: Step) {
             let journal = JournalMark { epoch, revision: epoch };
             net.say(&name(who), "s0", ToHome::Attach { presence, journal });
         }
-        Step::Store { about, home, age, forged } => {
+        Step::Store { about, home, age, forged, hops } => {
             let presence = Presence { sequence: dated(net, age), ..net.presence(&name(about), &name(home)) };
             let signer = if forged { "mallory".to_owned() } else { name(about) };
             let presence = net.seal(&signer, &presence);
             let entry = DirectoryEntry { presence: presence.clone(), online: true };
-            net.say_mesh("mallory", "s0", Mesh::Store(vec![presence]));
+            let stored = Stored { user: user(&name(about)), presence, here: true };
+            net.say_mesh("mallory", "s0", Mesh::Store { presences: vec![stored], hops });
             net.say_mesh("mallory", "s0", Mesh::Held { number: 1, nodes: vec![entry] });
         }
         Step::Hello { who, about, age, serving } => {
@@ -212,8 +238,8 @@ fn a_supernode_that_floods_us_gets_empty_answers_and_costs_bounded_memory() {
     let mut net = Net::of(2);
     net.share("bob", "s0", &["julia"]);
     for number in 0..2 * MAX_REMEMBERED as u64 {
-        let id = QueryId { origin: node("s1"), number };
-        let query = Mesh::Query { id, query: words("julia", 5), hops: 0, deadline_ms: 1 };
+        let (query, scope) = (words("julia", 5), Scope::Own);
+        let query = Mesh::Query { number, query, scope, deadline_ms: 1 };
         net.say_mesh("s1", "s0", query);
     }
     let counters = *net.supernode("s0").counters();
@@ -254,7 +280,7 @@ fn a_hello_in_another_name_costs_the_link() {
     net.link("mallory", "s0");
     let signed = net.supernode("s1").members().next().unwrap().signed.clone();
     net.say_mesh("mallory", "s0", Mesh::Hello { record: signed, summary: SummaryVersion::default() });
-    net.say_mesh("mallory", "s0", Mesh::Cancel(QueryId { origin: NodeId([0; 32]), number: 0 }));
+    net.say_mesh("mallory", "s0", Mesh::Cancel(0));
     assert_eq!(net.supernode("s0").counters().misbehaved, 1);
     assert_eq!(net.supernode("s0").counters().strange, 1, "it has no link to speak on");
 }

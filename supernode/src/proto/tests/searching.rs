@@ -8,7 +8,7 @@ use nearmesh_common::{
         LinkMessage,
         file::{Change, FileNumber, Kind},
         home::{Decline, RequestId, ToChild, ToHome},
-        mesh::{Mesh, QueryId},
+        mesh::{Counts, Mesh, Scope},
         query::{Filter, Hit, Query, Source, Subject},
     },
 };
@@ -249,8 +249,8 @@ fn a_query_is_answered_once() {
     net.share("bob", "s1", &["julia"]);
     net.run(SECOND);
     net.sent.clear();
-    let id = QueryId { origin: node("s0"), number: 5 };
-    let query = Mesh::Query { id, query: words("julia", 50), hops: 0, deadline_ms: 1000 };
+    let (query, scope) = (words("julia", 50), Scope::Own);
+    let query = Mesh::Query { number: 5, query, scope, deadline_ms: 1000 };
     net.say_mesh("s0", "s1", query.clone());
     net.say_mesh("s0", "s1", query);
     let answers = net.sent.iter().filter(|(.., m)| matches!(m, LinkMessage::Mesh(Mesh::Answer { .. })));
@@ -303,12 +303,20 @@ fn what_does_not_answer_the_question_is_not_shown() {
     net.sent.clear();
     net.say("alice", "s0", ToHome::Search { id: RequestId(3), query });
     net.run(LATENCY);
-    let id = net.sent.iter().find_map(|(.., message)| match message {
-        LinkMessage::Mesh(Mesh::Query { id, .. }) => Some(*id),
+    let number = net.sent.iter().find_map(|(.., message)| match message {
+        LinkMessage::Mesh(Mesh::Query { number, .. }) => Some(*number),
         _ => None,
     });
-    let id = id.expect("s1 was asked");
-    net.say_mesh("s1", "s0", Mesh::Answer { id, hits: vec![of_another_content()], more: false });
+    let number = number.expect("s1 was asked");
+    net.say_mesh(
+        "s1",
+        "s0",
+        Mesh::Answer {
+            number,
+            hits: vec![of_another_content()],
+            done: Some(Counts { asked: 1, answered: 1 }),
+        },
+    );
     net.run(LATENCY);
     let hits = net.heard("alice").into_iter().any(|message| matches!(message, ToChild::Hits { .. }));
     assert!(!hits);

@@ -20,6 +20,11 @@ fn push() -> SignalBody {
     SignalBody::Push(vec![([10, 0, 0, 1], 4000).into()])
 }
 
+/// From a child of `home` to one of `s0`.
+fn carried(home: &str, signal: Box<Signal>) -> Mesh {
+    Mesh::Signal { from: node(home), to: node("s0"), hops: 0, signal }
+}
+
 /// Alice at `s0` and bob at `s1`.
 fn two_homes() -> Net {
     let mut net = Net::of(2);
@@ -61,7 +66,7 @@ fn children_of_one_home_reach_each_other_there() {
     say(&mut net, "alice", "s0", "s0", signal("alice", "carol", push()));
     assert_eq!(told(&mut net, "carol"), [(node("s0"), *signal("alice", "carol", push()))]);
     assert!(!net.sent.iter().any(|(_, _, message)| {
-        matches!(message, nearmesh_common::wire::LinkMessage::Mesh(Mesh::Signal(_)))
+        matches!(message, nearmesh_common::wire::LinkMessage::Mesh(Mesh::Signal { .. }))
     }));
 }
 
@@ -107,11 +112,11 @@ fn an_end_that_cannot_be_delivered_is_dropped() {
     for end in [End::NotHere, End::Done, End::TooMany] {
         say(&mut net, "alice", "s0", "s1", signal("alice", "nobody", SignalBody::End(end)));
     }
-    net.say_mesh("s1", "s0", Mesh::Signal(signal("x", "y", SignalBody::End(End::NotHere))));
+    net.say_mesh("s1", "s0", carried("s1", signal("x", "y", SignalBody::End(End::NotHere))));
     net.run(SECOND);
     assert!(told(&mut net, "alice").is_empty());
     let carried = net.sent.iter().filter(|(_, _, message)| {
-        matches!(message, nearmesh_common::wire::LinkMessage::Mesh(Mesh::Signal(_)))
+        matches!(message, nearmesh_common::wire::LinkMessage::Mesh(Mesh::Signal { .. }))
     });
     assert_eq!(carried.count(), 3, "each was carried once, and none came back");
 }
@@ -162,7 +167,7 @@ fn what_many_members_together_send_to_one_child_is_bounded() {
     net.attach("carol", "s0", 0);
     for home in ["s1", "s2", "s3", "s4", "s5"] {
         for _ in 0..10_000 {
-            net.say_mesh(home, "s0", Mesh::Signal(signal("x", "bob", push())));
+            net.say_mesh(home, "s0", carried(home, signal("x", "bob", push())));
         }
     }
     net.run(LATENCY);
