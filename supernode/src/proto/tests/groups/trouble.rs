@@ -21,13 +21,12 @@ fn when_a_third_dies_at_once_the_others_find_new_contacts_without_a_storm() {
     assert_eq!(crowd.lost_ways(|_, _| true), 0, "of {} ways", alive.len() * (alive.len() - 1));
     let dials = crowd.dials / alive.len();
     assert!(dials < 80, "{dials} dials each in fifteen seconds");
-    crowd.run(SECOND * 105);
-    assert_eq!(crowd.flaws(4), Vec::<String>::new());
+    assert_eq!(crowd.flaws_after(4, SECOND * 60), Vec::<String>::new());
 }
 
 #[test]
 fn halves_that_were_apart_for_ten_minutes_are_one_within_a_minute() {
-    for count in [40, 100, 200] {
+    for count in [40, 200] {
         let mut crowd = Crowd::of(count);
         crowd.part(true);
         crowd.run(SECOND * 600);
@@ -39,10 +38,8 @@ fn halves_that_were_apart_for_ten_minutes_are_one_within_a_minute() {
         assert_eq!(crowd.lost_ways(|_, _| true), 0, "of {count}, whose halves saw {bits:?} bits");
         let whole = match count {
             40 => 0,
-            100 => 3,
             _ => 4,
         };
-        crowd.run(SECOND * 60);
-        assert_eq!(crowd.flaws(whole), Vec::<String>::new());
+        assert_eq!(crowd.flaws_after(whole, SECOND * 120), Vec::<String>::new());
     }
 }
