@@ -394,34 +394,3 @@ fn a_content_of_which_the_holders_know_nothing_is_found_all_the_same() {
     let hits = net.search("alice", "s1", Query { subject, ..query }).0;
     assert_eq!(hits.iter().map(|hit| hit.source.home).collect::<Vec<_>>(), [node("s50")]);
 }
-
-#[test]
-fn a_third_that_dies_without_anybody_noticing_hides_nobody_for_long() {
-    let mut net = grouped(100);
-    for n in 0..100 {
-        net.attach(&format!("c{n}"), &s(n), 0);
-    }
-    net.run(SECOND);
-    let living: Vec<usize> = (0..100).filter(|n| n % 3 != 1).collect();
-    (0..100).filter(|n| n % 3 == 1).for_each(|n| net.silence(&s(n)));
-    // Those who lost their home find another, and people go on asking.
-    for n in (0..100).filter(|n| n % 3 == 1) {
-        net.attach(&format!("c{n}"), &s(n - 1), 0);
-    }
-    for round in 0..8 {
-        for n in &living {
-            let query = words("absent", 50);
-            net.say(&format!("c{n}"), &s(*n), ToHome::Search { id: RequestId(100 + round), query });
-        }
-        net.run(SECOND * 2);
-    }
-    let mut missed = Vec::new();
-    for n in 0..100 {
-        let home = if n % 3 == 1 { n - 1 } else { n };
-        let found = net.whereabouts("c0", "s0", &format!("c{n}"));
-        if found.first() != Some(&(node(&s(home)), true)) {
-            missed.push(n);
-        }
-    }
-    assert!(missed.is_empty(), "{missed:?}");
-}
