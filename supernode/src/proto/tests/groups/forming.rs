@@ -30,7 +30,8 @@ fn two_hundred_are_sixteen_groups_and_each_is_two_hops_from_any_other() {
     let all: Vec<NodeId> = crowd.supernodes.keys().copied().collect();
     for from in &all {
         for to in all.iter().filter(|to| *to != from) {
-            assert!(crowd.way(from, to).is_some_and(|between| between <= 1), "{from:?} to {to:?}");
+            let between = crowd.way(from, to);
+            assert!(between.is_some_and(|between| between <= 1), "{from:?} to {to:?}: {between:?}");
         }
     }
     let (mean, most) = crowd.degrees();
