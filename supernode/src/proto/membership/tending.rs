@@ -258,6 +258,8 @@ impl Membership {
             let needed = rank < CONTACTS;
             if std::mem::replace(&mut known.mine, needed) != needed {
                 world.tell_mesh(*node, Mesh::Uses(needed));
+                // The other end has time to think again, before the link is closed.
+                known.stage = Stage::Member { since: now };
             }
             if let (Stage::Member { since }, false, false) = (known.stage, needed, known.theirs) {
                 let over = since + GRACE;

@@ -77,7 +77,7 @@ impl Crowd {
             crowd.start(number);
             crowd.run(Duration::from_millis(200));
         }
-        crowd.run(Duration::from_secs(200));
+        crowd.run(Duration::from_secs(300));
         crowd
     }
 
