@@ -114,7 +114,9 @@ fn bloom(before: &[SummaryEntry], after: &[SummaryEntry]) -> Measured {
     let filter = |entries: &[SummaryEntry]| {
         // Both for as many entries, as a filter that is changed keeps its size.
         let mut filter = BloomFilter::with_false_pos(FALSE_POSITIVES).seed(&7).expected_items(before.len());
-        entries.iter().for_each(|entry| drop(filter.insert(entry)));
+        for entry in entries {
+            filter.insert(entry);
+        }
         filter
     };
     let (old, new) = (filter(before), filter(after));

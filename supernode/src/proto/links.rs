@@ -14,6 +14,9 @@ pub(super) const MAX_LINKS: usize = 8192;
 /// What a round trip is taken for until it was measured (guess: within a continent).
 const UNMEASURED: Duration = Duration::from_millis(100);
 
+/// What the round trip of one that is silent is taken for: more than any real one.
+const SILENT: Duration = Duration::from_secs(10);
+
 /// Open links.
 #[derive(Debug, Default)]
 pub(super) struct Links {
@@ -25,6 +28,8 @@ struct Link {
     observed: SocketAddr,
     rtt: Option<Duration>,
     budget: Budget,
+    /// It let a question wait for too long, and has said nothing since.
+    silent: bool,
 }
 
 impl Links {
@@ -33,7 +38,7 @@ impl Links {
         if self.open.len() >= MAX_LINKS && !self.open.contains_key(&peer.node) {
             return false;
         }
-        let link = Link { observed: peer.observed, rtt: None, budget: Budget::default() };
+        let link = Link { observed: peer.observed, rtt: None, budget: Budget::default(), silent: false };
         // A second `LinkUp` of one link must not refill its budget.
         self.open.entry(peer.node).or_insert(link).observed = peer.observed;
         true
@@ -60,9 +65,31 @@ impl Links {
         self.open.get(node).map(|link| link.observed)
     }
 
-    /// The measured round trip, or a guess.
+    /// The measured round trip, or a guess. One that is silent is farther than all others: the transport takes much longer to notice that it is dead.
     pub(super) fn rtt(&self, node: &NodeId) -> Duration {
+        match self.open.get(node) {
+            Some(Link { silent: true, .. }) => SILENT,
+            link => link.and_then(|link| link.rtt).unwrap_or(UNMEASURED),
+        }
+    }
+
+    /// The round trip by which it is judged whether one is silent.
+    pub(super) fn expected_rtt(&self, node: &NodeId) -> Duration {
         self.open.get(node).and_then(|link| link.rtt).unwrap_or(UNMEASURED)
+    }
+
+    /// It let a question wait for too long; whether that is news.
+    pub(super) fn silence(&mut self, node: &NodeId) -> bool {
+        self.open.get_mut(node).is_some_and(|link| !std::mem::replace(&mut link.silent, true))
+    }
+
+    /// It says something; whether it has a link.
+    pub(super) fn hear(&mut self, node: &NodeId) -> bool {
+        self.open.get_mut(node).map(|link| link.silent = false).is_some()
+    }
+
+    pub(super) fn is_silent(&self, node: &NodeId) -> bool {
+        self.open.get(node).is_some_and(|link| link.silent)
     }
 
     pub(super) fn set_rtt(&mut self, node: &NodeId, rtt: Duration) {

@@ -188,6 +188,9 @@ impl Lookups {
 
     pub(super) fn handle_timeout(&mut self, world: &mut World) {
         let due = self.schedule.due(world.now.instant);
+        for lookup in due.iter().filter_map(|number| self.running.get(number)) {
+            lookup.outstanding.iter().for_each(|node| world.fell_silent(node));
+        }
         due.into_iter().for_each(|number| self.go_on(number, world));
     }
 
@@ -209,7 +212,7 @@ impl Lookups {
             world.tell_mesh(node, question);
             lookup.outstanding.insert(node);
             // Who may pass it on has another round trip to wait for.
-            let wait = world.links.rtt(&node) * HEDGE_ROUND_TRIPS + PASS_ON * u32::from(hops > 0);
+            let wait = world.links.expected_rtt(&node) * HEDGE_ROUND_TRIPS + PASS_ON * u32::from(hops > 0);
             lookup.hedge_at = now + wait.max(MIN_HEDGE);
         }
         if lookup.outstanding.is_empty() && lookup.waiting.is_empty() || lookup.until <= now {

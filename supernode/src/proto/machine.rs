@@ -421,6 +421,10 @@ impl Supernode {
         self.searches.handle_timeout(&mut self.world);
         let moves = self.directory.handle_timeout(&mut self.world);
         self.send_moves(moves);
+        match self.world.take_silenced() {
+            0 => {}
+            silenced => self.handle_lost(silenced),
+        }
         let children = self.publishing.handle_timeout(&self.world);
         self.tell_again(children);
         self.tell_offers();

@@ -14,7 +14,8 @@
 //!
 //! # After a disaster
 //! Where many supernodes die in one moment, all three holders of a key may be among them, and its home, in another group, hears nothing of that. So a
-//! supernode that loses a twentieth of its links at once tells the holders of all its children again, a little later.
+//! supernode that loses a twentieth of its links at once tells the holders of all its children again, a little later. The transport takes up to half a minute to
+//! notice a death; a supernode that lets a question wait counts as lost at once, and until it speaks others are taken in its place.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -34,6 +35,8 @@ const DISASTER_ONE_IN: usize = 20;
 const DISASTER_AT_LEAST: usize = 3;
 /// How long after the last loss everything is told again, at least and at most: new contacts are found by then (guess).
 const RETELL_AFTER: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(4));
+/// All is not told again sooner than this after it was (guess: in trouble without end 140 kB in ten seconds are enough).
+const RETELL_AT_MOST_EVERY: Duration = Duration::from_secs(10);
 /// Children told again at a time, and how often: 300 children in 3 s, a tenth of a holder's budget for presences.
 const RETELL_BATCH: usize = 10;
 const RETELL_EVERY: Duration = Duration::from_millis(100);
@@ -46,6 +49,8 @@ pub(super) struct Publishing {
     untold: BTreeSet<NodeId>,
     lost: VecDeque<Instant>,
     retell: Option<Retell>,
+    /// When it was told again last.
+    retold_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -128,7 +133,9 @@ impl Publishing {
     /// The placement changed, or was lost: all is told again after a moment.
     pub(super) fn retell(&mut self, world: &mut World) {
         let wait = world.rng.random_range(RETELL_AFTER.0..=RETELL_AFTER.1);
-        self.retell = Some(Retell { after: None, at: world.now.instant + wait });
+        let soonest = self.retold_at.map(|at| at + RETELL_AT_MOST_EVERY);
+        let at = soonest.into_iter().chain([world.now.instant + wait]).max();
+        self.retell = at.map(|at| Retell { after: None, at });
     }
 
     /// Children that are to be told of again now.
@@ -137,6 +144,9 @@ impl Publishing {
         let Some(retell) = self.retell.take_if(|retell| retell.at <= world.now.instant) else {
             return Vec::new();
         };
+        if retell.after.is_none() {
+            self.retold_at = Some(world.now.instant);
+        }
         let range = (retell.after.map_or(Unbounded, Excluded), Unbounded);
         let some: Vec<_> = self.told.range(range).take(RETELL_BATCH).map(|(node, _)| *node).collect();
         if let Some(last) = some.last() {

@@ -406,6 +406,7 @@ impl Search {
         let silent = |_: &u64, asked: &mut Asked| asked.silent_at.is_some_and(|at| at <= now);
         let silent: Vec<_> = self.outstanding.extract_if(.., silent).collect();
         for (query, asked) in silent {
+            world.fell_silent(&asked.to);
             world.tell_mesh(asked.to, Mesh::Cancel(query));
             self.ask(number, asked.scope, asked.others, world);
         }

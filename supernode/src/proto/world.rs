@@ -43,6 +43,7 @@ pub(super) struct World {
     pub(super) rng: ChaCha8Rng,
     pub(super) links: Links,
     pub(super) counters: Counters,
+    silenced: usize,
     outputs: VecDeque<Output>,
     closed: VecDeque<NodeId>,
 }
@@ -55,6 +56,7 @@ impl World {
             rng: ChaCha8Rng::from_seed(seed),
             links: Links::default(),
             counters: Counters::default(),
+            silenced: 0,
             outputs: VecDeque::new(),
             closed: VecDeque::new(),
         }
@@ -66,6 +68,16 @@ impl World {
 
     pub(super) fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// A supernode let a question wait for too long.
+    pub(super) fn fell_silent(&mut self, node: &NodeId) {
+        self.silenced += usize::from(self.links.silence(node));
+    }
+
+    /// How many fell silent since this was asked last.
+    pub(super) fn take_silenced(&mut self) -> usize {
+        std::mem::take(&mut self.silenced)
     }
 
     /// A link that was closed by [`Self::close`] and whose end the parent has still to route.

@@ -93,8 +93,13 @@ impl Supernode {
         if self.is_mate(node) {
             self.directory.handle_home_lost(node);
         }
+        self.handle_lost(1);
+    }
+
+    /// So many links ended, or fell silent.
+    pub(super) fn handle_lost(&mut self, count: usize) {
         let linked = self.membership.members().count();
-        self.publishing.handle_lost(linked, &mut self.world);
+        (0..count).for_each(|_| self.publishing.handle_lost(linked, &mut self.world));
     }
 
     pub(super) fn tell_again(&mut self, children: Vec<NodeId>) {
@@ -340,14 +345,16 @@ impl Supernode {
         self.is_ours(place, groups) && self.holders(place, groups).contains(&self.world.own())
     }
 
-    /// The holders of a key of our own group by this division, as far as we are linked to them.
+    /// The holders of a key of our own group by this division, as far as we are linked to them. One that is silent may be dead: the next is taken in its
+    /// place until it speaks.
     fn holders(&self, place: Place, groups: Groups) -> Vec<NodeId> {
         let own = self.world.own();
+        let alive = |mate: &NodeId| !self.world.links.is_silent(mate);
         if groups == self.membership.groups() {
-            return place.holders(self.membership.mates().chain([own]));
+            return place.holders(self.membership.mates().filter(alive).chain([own]));
         }
         let group = groups.of(&own.0);
-        let mates = self.membership.members().filter(|node| groups.of(&node.0) == group);
+        let mates = self.membership.members().filter(|node| groups.of(&node.0) == group && alive(node));
         place.holders(mates.chain([own]))
     }
 

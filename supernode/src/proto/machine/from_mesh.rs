@@ -12,7 +12,7 @@ use super::{
 
 impl Supernode {
     pub(super) fn on_mesh(&mut self, from: NodeId, message: Mesh) {
-        if !self.world.links.contains(&from) {
+        if !self.world.links.hear(&from) {
             return self.world.strange(&from, "it speaks without a link");
         }
         match message {

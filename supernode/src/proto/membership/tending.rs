@@ -231,7 +231,7 @@ impl Membership {
     }
 
     fn whom_to_ask(&self, group: Group, linked: &[NodeId], tries: u8, world: &mut World) -> Option<NodeId> {
-        let contact = linked.choose(&mut world.rng).copied().filter(|_| tries % 3 == 0);
+        let contact = linked.choose(&mut world.rng).copied().filter(|_| tries.is_multiple_of(3));
         let mate = || self.mates().choose(&mut world.rng);
         let whom = if tries % 3 == 2 { None } else { contact.or_else(mate) };
         let before = self.former_groups().filter(|_| linked.is_empty()).and_then(|former| {
@@ -258,6 +258,8 @@ impl Membership {
             let needed = rank < CONTACTS;
             if std::mem::replace(&mut known.mine, needed) != needed {
                 world.tell_mesh(*node, Mesh::Uses(needed));
+                // The other end has time to think again, before the link is closed.
+                known.stage = Stage::Member { since: now };
             }
             if let (Stage::Member { since }, false, false) = (known.stage, needed, known.theirs) {
                 let over = since + GRACE;

@@ -28,7 +28,7 @@ impl Asked {
             return None;
         }
         let to = contacts.remove(0);
-        let patience = (world.links.rtt(&to) * SILENT_ROUND_TRIPS).max(MIN_SILENCE);
+        let patience = (world.links.expected_rtt(&to) * SILENT_ROUND_TRIPS).max(MIN_SILENCE);
         let silent_at = (!contacts.is_empty()).then(|| world.now.instant + patience);
         Some(Self { to, scope, others: contacts, silent_at })
     }

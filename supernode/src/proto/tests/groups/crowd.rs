@@ -218,6 +218,18 @@ impl Crowd {
         flaws
     }
 
+    /// Waits until nothing is missing any more; what still is, if time is over.
+    pub(super) fn flaws_after(&mut self, bits: u8, within: Duration) -> Vec<String> {
+        let end = self.now.instant + within;
+        loop {
+            let flaws = self.flaws(bits);
+            if flaws.is_empty() || self.now.instant >= end {
+                return flaws;
+            }
+            self.run(Duration::from_secs(2));
+        }
+    }
+
     /// How many links each has: the mean and the most.
     pub(super) fn degrees(&self) -> (usize, usize) {
         let of =

@@ -65,8 +65,8 @@ fn records_without_end_push_nobody_out() {
         crowd.hand(bob, Input::FromMesh { from: node(&mallory), message: Mesh::Members(records) });
         crowd.run(SECOND * 2);
     }
-    assert_eq!(crowd.flaws(3), Vec::<String>::new());
+    assert_eq!(crowd.flaws_after(3, SECOND * 60), Vec::<String>::new());
     crowd.start(100);
     crowd.run(SECOND * 30);
-    assert_eq!(crowd.flaws(3), Vec::<String>::new());
+    assert_eq!(crowd.flaws_after(3, SECOND * 60), Vec::<String>::new());
 }
