@@ -96,6 +96,8 @@ fn kind(message: &LinkMessage) -> &'static str {
             ToChild::Relays(_) => "relays",
             ToChild::Crl(_) => "crl",
             ToChild::Declined { .. } => "declined",
+            ToChild::Neighbourhood(_) => "neighbourhood",
+            ToChild::Later { .. } => "later",
         },
         LinkMessage::Mesh(message) => match message {
             Mesh::Hello { .. } => "mesh hello",
