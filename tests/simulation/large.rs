@@ -50,7 +50,7 @@ fn assert_bounds_hold(outcome: &Outcome, except: &[&str]) {
 
 #[test]
 fn every_scenario_can_be_read() {
-    for name in ["rest", "churn", "storm", "partition", "flash", "nat", "lone", "leaving", "lies"] {
+    for name in ["rest", "churn", "storm", "partition", "flash", "nat", "lone", "leaving", "lies-dropper", "lies-nearest", "lies-members", "lies-summary", "lies-files"] {
         assert_eq!(scenario(name).name, name);
     }
 }

@@ -82,6 +82,7 @@ enum Event {
     Kill(Peer),
     Impatient(u32),
     Look(Peer),
+    Flood(Peer),
     WakeRole(Peer),
 }
 
@@ -101,6 +102,8 @@ pub struct Net {
     events: u64,
     limit: u32,
     split: bool,
+    /// Files that liars have published.
+    flooded: u64,
     roles: std::collections::BTreeMap<Peer, Box<promoting::Role>>,
     /// Nodes that became supernodes or ceased to be, since the last reset.
     pub switches: u64,
@@ -174,6 +177,7 @@ impl Net {
             events: 0,
             limit: setup.limit,
             split: false,
+            flooded: 0,
             roles: std::collections::BTreeMap::new(),
             switches: 0,
             put_off: 0,
@@ -230,6 +234,7 @@ impl Net {
             Event::Kill(peer) => self.kill(peer),
             Event::Impatient(id) => self.impatient(id),
             Event::Look(peer) => self.look(peer),
+            Event::Flood(peer) => self.flood(peer),
             Event::WakeRole(peer) => self.wake_role(peer),
         }
     }

@@ -183,7 +183,7 @@ impl Net {
             NOBODY => self.nearest(peer, NOBODY, true),
             home => self
                 .nearest(peer, home, false)
-                .filter(|near| self.rtt(peer, *near) * 3 < self.rtt(peer, home) * 2),
+                .filter(|near| self.shown_rtt(peer, *near) * 3 < self.rtt(peer, home) * 2),
         };
         match target {
             Some(target) => self.attach(peer, target),
@@ -543,7 +543,7 @@ impl Net {
         let live = child
             .candidates()
             .filter(|(known, full)| *known != except && (full_too || !full) && self.answers(peer, *known));
-        live.min_by_key(|(known, full)| (*full, self.rtt(peer, *known), *known)).map(|(known, _)| known)
+        live.min_by_key(|(known, full)| (*full, self.shown_rtt(peer, *known), *known)).map(|(known, _)| known)
     }
 
     fn count_probes(&mut self, peer: Peer) -> u64 {

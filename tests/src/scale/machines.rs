@@ -46,7 +46,7 @@ impl Net {
     pub(super) fn begin_serving(&mut self, peer: Peer, known: &[Peer]) {
         let now = self.calendar.moment();
         let keyring: Arc<dyn Keyring> = Arc::new(names::keyring(self.seed, peer));
-        let config = supernode::Config { capacity: self.setup.capacity };
+        let config = supernode::Config { capacity: self.capacity_of(peer) };
         let seed: [u8; 32] = self.rng.random();
         let machine = Supernode::new(config, keyring, vec![names::address(peer)], seed, now);
         let since = self.calendar.now();
@@ -122,7 +122,7 @@ impl Net {
         }
     }
 
-    fn send(&mut self, from: Peer, to: Peer, message: LinkMessage, handling: u32) {
+    pub(super) fn send(&mut self, from: Peer, to: Peer, message: LinkMessage, handling: u32) {
         let now = self.calendar.now();
         let way = self.way(from, to);
         let Some(side) = self.side_mut(from, to).filter(|side| side.up) else {
@@ -163,9 +163,7 @@ impl Net {
                 self.tell_super(to, supernode::Input::FromChild { from: node, message }, cause);
             }
             LinkMessage::Mesh(message) => {
-                if self.tampers(from, to, &message) {
-                    return;
-                }
+                let Some(message) = self.tampered(from, to, message) else { return };
                 self.tell_super(to, supernode::Input::FromMesh { from: node, message }, cause);
             }
             LinkMessage::ToChild(message) => self.child_hears(to, from, message),
