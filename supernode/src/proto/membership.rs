@@ -162,13 +162,18 @@ impl Membership {
         found
     }
 
-    /// By whom `to` is reached: itself if it is linked, else the nearest contact in its group.
+    /// By whom `to` is reached: itself if it is linked, else the nearest contact in its group, or in what was its group before a change; if there
+    /// is none, the nearest mate, who may have one.
     pub(super) fn route(&self, to: &NodeId, links: &Links) -> Option<NodeId> {
         if self.is_member(to) {
             return Some(*to);
         }
-        let group = self.table.members_in(self.groups().ids(self.groups().of(&to.0)));
-        group.min_by_key(|node| links.rtt(node))
+        let nearest = |groups: Groups, id: &NodeId| {
+            self.table.members_in(groups.ids(groups.of(&id.0))).min_by_key(|node| links.rtt(node))
+        };
+        let own = self.own.record().content.node;
+        let before = || self.former_groups().and_then(|former| nearest(former, to));
+        nearest(self.groups(), to).or_else(before).or_else(|| nearest(self.groups(), &own))
     }
 
     /// The members' records, our own first.
@@ -258,12 +263,11 @@ impl Membership {
     }
 
     pub(super) fn poll_timeout(&self, now: Now) -> Option<Instant> {
-        let may_dial = self.may_dial();
-        let resting = self.table.first_resting().filter(|_| may_dial).map(|(at, _)| at);
         let tending = self.tending.due().filter(|_| self.is_serving());
         let expiry = self.table.first_expiry().map(|(at, _)| now.instant + at.since(now.wall));
         let overdue = self.table.first_overdue().map(|(at, _)| at);
-        let timeouts = [resting, tending, expiry, overdue, self.spreading.due(), Some(self.own.due())];
+        let timeouts =
+            [self.next_dial(), tending, expiry, overdue, self.spreading.due(), Some(self.own.due())];
         timeouts.into_iter().flatten().min()
     }
 

@@ -4,6 +4,7 @@ mod across;
 mod attaching;
 mod dial_backs;
 mod directory;
+mod groups;
 mod hostile;
 mod meeting;
 mod relays;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nearmesh_common::{NodeId, wire::NodeAddress};
 use rand::{RngExt, seq::IteratorRandom};
 
-use super::{super::world::World, Event, Known, Membership, Stage};
+use super::{super::world::World, Event, Known, Membership, Stage, known::Dial};
 
 /// Most supernodes of our own group that are known, alive or dead: what 256 groups of 100,000 have, and a full mesh's newcomers (guess).
 const MAX_OWN: usize = 512;
@@ -15,6 +15,8 @@ pub(super) const MAX_SPARES: usize = 4;
 const MAX_KNOWN: usize = 4096;
 /// Dials under way at once (guess: a handshake costs some 10 kB).
 const MAX_DIALS: usize = 64;
+/// Of them, those to somebody who failed before: where many have died they must not be in the way of the living (guess).
+const MAX_AGAIN: usize = 16;
 /// The same as long as nobody has answered yet: what is known then is a list that may be old (guess).
 const MAX_FIRST_DIALS: usize = 8;
 /// How long a dial may take, until the peer's hello (guess: longer than the transport gives it).
@@ -56,7 +58,7 @@ impl Membership {
         }
         if !needed && known.is_member() {
             let at = world.now.instant + LET_GO;
-            self.table.set_stage(node, Stage::Resting { at, dial: self.is_dialled_alone(node) });
+            self.table.set_stage(node, Stage::Resting { at, dial: self.dial_of(node) });
         } else if !known.is_resting() {
             self.fail(node, world);
         }
@@ -81,51 +83,73 @@ impl Membership {
             let worst = *worst;
             self.table.remove(&worst);
         }
-        let dial = self.is_dialled_alone(&node);
-        let stage = Stage::Resting { at: world.now.instant, dial };
+        let stage = Stage::Resting { at: world.now.instant, dial: self.dial_of(&node) };
         self.table.insert(node, Known::new(address.addresses, stage));
         true
     }
 
-    /// Whether it is dialled as soon as it is known, not only when its group lacks a contact.
-    pub(super) fn is_dialled_alone(&self, node: &NodeId) -> bool {
-        self.is_of_ours(node) || self.table.members().len() < FEW_LINKS
+    /// How it is dialled: as soon as it is known, or only when its group lacks a contact.
+    pub(super) fn dial_of(&self, node: &NodeId) -> Dial {
+        let alone = self.is_of_ours(node) || self.table.members().len() < FEW_LINKS;
+        let failed = self.table.get(node).is_some_and(|known| known.tries > 0);
+        match (alone, failed) {
+            (false, _) => Dial::OnNeed,
+            (true, false) => Dial::First,
+            (true, true) => Dial::Again,
+        }
     }
 
-    /// Somebody saw it alive: no reason to wait any longer. `calls` says that it is likely to dial us.
-    pub(super) fn hasten(&mut self, node: &NodeId, calls: bool, world: &mut World) {
+    /// Somebody saw it alive: no reason to wait any longer.
+    pub(super) fn hasten(&mut self, node: &NodeId, world: &mut World) {
+        let at = self.turn_of(node, world);
         let Some(known) = self.table.get_mut(node).filter(|known| known.is_resting() && known.may_serve())
         else {
             return;
         };
         known.tries = 0;
-        let wait =
-            if calls { Duration::from_millis(world.rng.random_range(AFTER_YOU)) } else { Duration::ZERO };
-        let stage = Stage::Resting { at: world.now.instant + wait, dial: self.is_dialled_alone(node) };
+        if self.is_of_ours(node) {
+            self.be_restless();
+        }
+        let stage = Stage::Resting { at, dial: self.dial_of(node) };
         self.table.set_stage(node, stage);
     }
 
-    pub(super) fn may_dial(&self) -> bool {
+    /// Whether one more may be dialled who failed before, or who did not.
+    pub(super) fn may_dial(&self, again: bool) -> bool {
         let most = if self.has_met { MAX_DIALS } else { MAX_FIRST_DIALS };
-        self.is_serving() && self.table.dialling() < most
+        let (all, again_now) = self.table.dialling();
+        self.is_serving() && all < most && (!again || again_now < MAX_AGAIN)
+    }
+
+    /// When somebody is dialled next.
+    pub(super) fn next_dial(&self) -> Option<Instant> {
+        let next = |again| self.table.next_resting(again).filter(|_| self.may_dial(again));
+        next(false).into_iter().chain(next(true)).map(|(at, _)| at).min()
     }
 
     pub(super) fn dial_due(&mut self, world: &mut World) {
-        while self.may_dial() {
-            let due = self.table.first_resting().filter(|(at, _)| *at <= world.now.instant);
-            let Some((at, node)) = due else { return };
-            if self.table.get(&node).is_some_and(Known::may_serve) {
-                self.dial(&node, world);
-            } else {
-                self.table.set_stage(&node, Stage::Resting { at, dial: false });
+        for again in [false, true] {
+            while self.may_dial(again) {
+                let due = self.table.next_resting(again).filter(|(at, _)| *at <= world.now.instant);
+                let Some((at, node)) = due else { break };
+                if self.table.get(&node).is_some_and(Known::may_serve) {
+                    self.dial(&node, world);
+                } else {
+                    self.table.set_stage(&node, Stage::Resting { at, dial: Dial::OnNeed });
+                }
             }
         }
     }
 
-    pub(super) fn dial(&mut self, node: &NodeId, world: &mut World) {
+    /// Dials, if not too many are dialled already; whether it does.
+    pub(super) fn dial(&mut self, node: &NodeId, world: &mut World) -> bool {
+        let again = self.table.get(node).is_some_and(|known| known.tries > 0);
+        if !self.may_dial(again) {
+            return false;
+        }
         let until = world.now.instant + DIAL_WAIT;
-        self.table.set_stage(node, Stage::Dialling { until });
-        let Some(known) = self.table.get_mut(node) else { return };
+        self.table.set_stage(node, Stage::Dialling { until, again });
+        let Some(known) = self.table.get_mut(node) else { return false };
         known.greeted = world.links.contains(node);
         if known.greeted {
             // It is linked already, as a child of ours, or we of its.
@@ -133,6 +157,7 @@ impl Membership {
         } else {
             world.dial(known.address(*node));
         }
+        true
     }
 
     /// Dials that led nowhere, or to somebody who says nothing.
@@ -156,27 +181,24 @@ impl Membership {
             chosen = self.table.all().filter(lost).map(|(node, _)| *node).sample(&mut world.rng, some);
         }
         for node in chosen {
-            if self.may_dial() {
-                self.dial(&node, world);
-            }
+            self.dial(&node, world);
         }
     }
 
     fn fail(&mut self, node: &NodeId, world: &mut World) {
         let Some(known) = self.table.get_mut(node) else { return };
         let at = known.fail(world);
-        let dial = self.is_dialled_alone(node);
-        self.table.set_stage(node, Stage::Resting { at, dial });
+        self.table.set_stage(node, Stage::Resting { at, dial: self.dial_of(node) });
         if self.table.get(node).is_some_and(Known::is_hopeless) {
             self.table.remove(node);
         }
         self.after_failure(node, world);
     }
 
-    /// When somebody that is learnt of or whose group changed is dialled: of two who learn of each other at the same time one waits for the
-    /// other. Whoever has hardly a link waits for nobody.
+    /// When somebody that is learnt of or whose group changed is dialled: of two mates who learn of each other at the same time one waits
+    /// for the other. Whoever has hardly a link waits for nobody.
     pub(super) fn turn_of(&self, node: &NodeId, world: &mut World) -> Instant {
-        let waits = *node < world.own() && self.mates().nth(FEW_LINKS).is_some();
+        let waits = self.is_of_ours(node) && *node < world.own() && self.mates().nth(FEW_LINKS).is_some();
         let wait = if waits { world.rng.random_range(AFTER_YOU) } else { 0 };
         world.now.instant + Duration::from_millis(wait)
     }

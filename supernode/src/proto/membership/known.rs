@@ -23,12 +23,23 @@ const MAX_TRIES: u8 = 40;
 /// How we stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// No link, and none before `at`; whether it is dialled then, or only when somebody of its group is needed.
-    Resting { at: Instant, dial: bool },
-    /// A link is being opened, or is open and waits for the hello.
-    Dialling { until: Instant },
+    /// No link, and none before `at`; whether it is dialled then.
+    Resting { at: Instant, dial: Dial },
+    /// A link is being opened, or is open and waits for the hello. Whether it failed before.
+    Dialling { until: Instant, again: bool },
     /// It said hello, on a link that lives.
     Member { since: Instant },
+}
+
+/// Whether somebody is dialled by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dial {
+    /// Only when somebody of its group is needed.
+    OnNeed,
+    /// It did not fail so far.
+    First,
+    /// It failed before.
+    Again,
 }
 
 /// A supernode: its record, if we saw one, and how we stand.
@@ -121,7 +132,6 @@ impl Known {
         let wait = FIRST_WAIT * (1 << self.tries.min(DOUBLINGS));
         let jitter = wait.mul_f64(world.rng.random_range(0.0..0.5));
         self.tries = self.tries.saturating_add(1);
-        self.greeted = false;
         world.now.instant + wait + jitter
     }
 

@@ -15,6 +15,7 @@ use super::{
     dials::MAX_SPARES,
     division::TRANSITION,
     estimate,
+    known::Dial,
 };
 
 /// How long a round takes (guess: seldom enough to cost nothing, often enough to follow the others in a few).
@@ -22,7 +23,7 @@ pub(super) const ROUND: Duration = Duration::from_secs(5);
 /// In which rounds somebody who is lost is tried: 250 B/s of handshakes that lead nowhere.
 const PROBE_ROUNDS: u32 = 3;
 /// In which rounds a mate is told what we see: a message of 12 bytes, and everybody has heard from somebody within a minute.
-const DIGEST_ROUNDS: u32 = 8;
+const DIGEST_ROUNDS: u32 = 4;
 
 impl Membership {
     /// About how many supernodes there are, this one included.
@@ -51,6 +52,7 @@ impl Membership {
         {
             self.ask_for_mates(whom, world);
         }
+        self.ask_if_restless(world);
         if round % DIGEST_ROUNDS == 0 {
             self.tell_digest(world);
         }
@@ -66,6 +68,7 @@ impl Membership {
         self.sort_anew(world);
         self.ask_other_parts(former, world);
         self.events.push_back(Event::Regrouped);
+        self.be_restless();
         self.tell_digest_to_all(world);
     }
 
@@ -82,13 +85,13 @@ impl Membership {
                 }
                 Stage::Resting { at, .. } if ours => {
                     let at = at.min(self.turn_of(&node, world));
-                    self.table.set_stage(&node, Stage::Resting { at, dial: true });
+                    self.table.set_stage(&node, Stage::Resting { at, dial: self.dial_of(&node) });
                 }
                 Stage::Resting { at, .. } => {
                     let before = spares.filter(|(of, _)| *of == group).map_or(0, |(_, count)| count);
                     spares = Some((group, before + 1));
                     if before < MAX_SPARES {
-                        self.table.set_stage(&node, Stage::Resting { at, dial: false });
+                        self.table.set_stage(&node, Stage::Resting { at, dial: Dial::OnNeed });
                     } else {
                         self.table.remove(&node);
                     }

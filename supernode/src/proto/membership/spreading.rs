@@ -20,6 +20,7 @@ use rand::{
 use super::{
     super::{budget::Charge, placement::Groups, world::World},
     Event, Known, Membership, News, Stage,
+    known::Dial,
     regrouping::ROUND,
 };
 
@@ -32,6 +33,8 @@ const MOST_MATES: u8 = MAX_SUPERNODE_LIST as u8;
 const PULL_EVERY: Duration = Duration::from_secs(1);
 /// Before it is asked, in milliseconds: what is on its way comes without asking (guess).
 const PULL_WAIT: std::ops::Range<u64> = 100..500;
+/// For how many rounds others are asked after one told us of somebody whom we lacked (guess).
+const RESTLESS_ROUNDS: u32 = 4;
 /// With fewer mates nothing is waited for.
 const FEW_MATES: usize = 3;
 
@@ -40,6 +43,8 @@ const FEW_MATES: usize = 3;
 pub(super) struct Spreading {
     round_at: Instant,
     round: u32,
+    /// For how many more rounds others are asked whom we lack.
+    restless: u32,
     pull: Option<Pull>,
     pulled_at: Option<Instant>,
 }
@@ -55,7 +60,7 @@ struct Pull {
 impl Spreading {
     pub(super) fn new(world: &mut World) -> Self {
         let round_at = world.now.instant + ROUND.mul_f64(world.rng.random_range(0.0..1.0));
-        Self { round_at, round: world.rng.random_range(0..1000), pull: None, pulled_at: None }
+        Self { round_at, round: world.rng.random_range(0..1000), restless: 0, pull: None, pulled_at: None }
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
@@ -69,11 +74,26 @@ impl Spreading {
         }
         self.round_at = world.now.instant + ROUND.mul_f64(world.rng.random_range(0.8..1.2));
         self.round = self.round.wrapping_add(1);
+        self.restless = self.restless.saturating_sub(1);
         Some(self.round)
     }
 }
 
 impl Membership {
+    /// Much is changing: for some rounds we ask of our own accord whom we lack.
+    pub(super) fn be_restless(&mut self) {
+        self.spreading.restless = RESTLESS_ROUNDS;
+    }
+
+    /// Asks some mate, if much is changing.
+    pub(super) fn ask_if_restless(&mut self, world: &mut World) {
+        if self.spreading.restless > 0
+            && let Some(mate) = self.mates().choose(&mut world.rng)
+        {
+            self.ask_for_mates(mate, world);
+        }
+    }
+
     /// Records that may be news.
     pub(in super::super) fn on_members(
         &mut self,
@@ -92,8 +112,8 @@ impl Membership {
             }
             if known.is_some_and(|known| known >= claimed.sequence) {
                 // Nothing new, but somebody has a link to it.
-                if known == Some(claimed.sequence) && self.is_resting(&claimed.node) {
-                    self.hasten(&claimed.node, false, world);
+                if self.is_resting(&claimed.node) {
+                    self.hasten(&claimed.node, world);
                     self.look_at(&claimed.node, world);
                 }
             } else if let Some(record) = world.record(signed) {
@@ -121,14 +141,14 @@ impl Membership {
             if self.is_member(&node) {
                 self.events.push_back(Event::Down(node));
             }
-            return self.table.set_stage(&node, Stage::Resting { at: world.now.instant, dial: false });
+            return self.table.set_stage(&node, Stage::Resting { at: world.now.instant, dial: Dial::OnNeed });
         }
         // Who tells us of one newcomer that is not its mate heard from the newcomer itself.
         if news == News::Newcomer {
             self.rumour(node, from, world);
         }
         if self.is_resting(&node) {
-            self.hasten(&node, self.turn_of(&node, world) > world.now.instant, world);
+            self.hasten(&node, world);
             self.look_at(&node, world);
         }
     }
@@ -149,21 +169,16 @@ impl Membership {
         known.sort_unstable();
         let ids = groups.ids(group);
         let wanted = |node: &NodeId| *node != from && known.binary_search(&short_name(node, salt)).is_err();
-        let (mut linked, mut spare): (Vec<_>, Vec<_>) = self
-            .table
-            .all_in(ids.clone())
-            .filter(|(node, known)| known.serves() && wanted(node) && known.tries == 0)
-            .filter_map(|(_, known)| Some((known.is_member(), known.record()?)))
-            .partition(|(is_member, _)| *is_member);
+        // Who has no link to somebody does not know whether it lives.
+        let linked = self.table.members_in(ids.clone()).filter(wanted);
+        let mut linked: Vec<_> = linked.filter_map(|node| self.table.get(&node)?.record()).collect();
         let own = self.own.record();
         if ids.contains(&own.content.node) && own.content.serving && wanted(&own.content.node) {
-            linked.push((true, own));
+            linked.push(own);
         }
         linked.shuffle(&mut world.rng);
-        spare.shuffle(&mut world.rng);
         let most = usize::from(most).min(MAX_SUPERNODE_LIST);
-        let records = linked.into_iter().chain(spare).take(most);
-        let records: Vec<_> = records.map(|(_, record)| record.signed.clone()).collect();
+        let records: Vec<_> = linked.into_iter().take(most).map(|record| record.signed.clone()).collect();
         if !records.is_empty() {
             world.tell_mesh(from, Mesh::Members(records));
         }

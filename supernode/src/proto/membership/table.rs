@@ -15,15 +15,19 @@ use nearmesh_common::{
     supernode_record::{MAX_GROUP_BITS, SupernodeRecord},
 };
 
-use super::known::{Known, Stage};
+use super::known::{Dial, Known, Stage};
 
 /// The table.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     known: BTreeMap<NodeId, Known>,
     members: BTreeSet<NodeId>,
-    resting: BTreeSet<(Instant, NodeId)>,
+    /// Who is dialled for the first time, and who again.
+    first: BTreeSet<(Instant, NodeId)>,
+    again: BTreeSet<(Instant, NodeId)>,
     dialling: BTreeSet<(Instant, NodeId)>,
+    /// Of those that are dialled, how many again.
+    dialling_again: usize,
     expiries: BTreeSet<(UnixMillis, NodeId)>,
     /// How many members say how many bits.
     votes: [u16; MAX_GROUP_BITS as usize + 1],
@@ -66,9 +70,9 @@ impl Table {
         self.known.range(ids)
     }
 
-    /// How many dials are under way.
-    pub(super) fn dialling(&self) -> usize {
-        self.dialling.len()
+    /// How many dials are under way, and how many of them to somebody who failed before.
+    pub(super) fn dialling(&self) -> (usize, usize) {
+        (self.dialling.len(), self.dialling_again)
     }
 
     /// How many bits more than half of the members see.
@@ -97,6 +101,7 @@ impl Table {
         self.leave(*node, before);
         if let Some(known) = self.known.get_mut(node) {
             known.stage = stage;
+            known.greeted &= !known.is_resting();
         }
         self.enter(*node, stage);
     }
@@ -133,16 +138,20 @@ impl Table {
         self.dialling.first().copied()
     }
 
-    /// Who is dialled next, and when.
-    pub(super) fn first_resting(&self) -> Option<(Instant, NodeId)> {
-        self.resting.first().copied()
+    /// Who is dialled next, and when: for the first time, or again.
+    pub(super) fn next_resting(&self, again: bool) -> Option<(Instant, NodeId)> {
+        if again { &self.again } else { &self.first }.first().copied()
     }
 
     fn enter(&mut self, node: NodeId, stage: Stage) {
         match stage {
-            Stage::Resting { at, dial: true } => drop(self.resting.insert((at, node))),
-            Stage::Resting { dial: false, .. } => {}
-            Stage::Dialling { until } => drop(self.dialling.insert((until, node))),
+            Stage::Resting { at, dial: Dial::First } => drop(self.first.insert((at, node))),
+            Stage::Resting { at, dial: Dial::Again } => drop(self.again.insert((at, node))),
+            Stage::Resting { dial: Dial::OnNeed, .. } => {}
+            Stage::Dialling { until, again } => {
+                self.dialling.insert((until, node));
+                self.dialling_again += usize::from(again);
+            }
             Stage::Member { .. } => {
                 self.members.insert(node);
                 self.vote(&node, true);
@@ -152,9 +161,13 @@ impl Table {
 
     fn leave(&mut self, node: NodeId, stage: Stage) {
         match stage {
-            Stage::Resting { at, dial: true } => drop(self.resting.remove(&(at, node))),
-            Stage::Resting { dial: false, .. } => {}
-            Stage::Dialling { until } => drop(self.dialling.remove(&(until, node))),
+            Stage::Resting { at, dial: Dial::First } => drop(self.first.remove(&(at, node))),
+            Stage::Resting { at, dial: Dial::Again } => drop(self.again.remove(&(at, node))),
+            Stage::Resting { dial: Dial::OnNeed, .. } => {}
+            Stage::Dialling { until, again } => {
+                self.dialling.remove(&(until, node));
+                self.dialling_again -= usize::from(again);
+            }
             Stage::Member { .. } => {
                 self.vote(&node, false);
                 self.members.remove(&node);

@@ -32,6 +32,8 @@ const WAIT_FOR_SECOND: u64 = 2000;
 /// Between two attempts to find a contact; doubles up to 32 times (guess).
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_DOUBLINGS: u8 = 5;
+/// Whoever has no contact in a group and dials some looks for others after so long (guess: a handshake around the world).
+const IMPATIENCE: Duration = Duration::from_millis(1500);
 /// Records that are wanted of a contact's group: one to be dialled, and some for later.
 const ASKED_OF_CONTACT: u8 = 3;
 /// And of somebody else: those who all asked him would crowd around what he knows.
@@ -40,6 +42,8 @@ const ASKED_OF_OTHERS: u8 = 1;
 const MEASURE: Duration = Duration::from_secs(10);
 /// How long a link lives at least (guess: longer than it takes the other end to say that it needs it).
 const GRACE: Duration = Duration::from_secs(30);
+/// How long until we think again about a group, where somebody said what it needs (guess: others say so at the same time).
+const RECONSIDER: Duration = Duration::from_secs(10);
 /// Groups whose surplus links are looked at after a change are spread over so many seconds (guess).
 const SETTLING: u64 = 30;
 /// How long until somebody nearer is looked for; doubles up to 16 times (guess: 128 groups in an hour cost 30 B/s of handshakes).
@@ -124,10 +128,14 @@ impl Membership {
     pub(in super::super) fn on_uses(&mut self, from: NodeId, uses: bool, world: &mut World) {
         let Some(known) = self.table.get_mut(&from) else { return };
         known.theirs = uses;
-        if !uses && !known.mine {
-            let Stage::Member { since } = known.stage else { return };
-            let at = world.now.instant.max(since + GRACE) + self.until_settled(world);
-            self.tending.set_sooner(self.groups().of(&from.0), at);
+        let Stage::Member { since } = known.stage else { return };
+        let surplus = !uses && !known.mine;
+        let rest = if surplus { GRACE.saturating_sub(world.now.instant - since) } else { Duration::ZERO };
+        let wait = rest.max(self.until_settled(world)) + RECONSIDER.mul_f64(world.rng.random_range(0.5..1.5));
+        let group = self.groups().of(&from.0);
+        if !self.is_of_ours(&from) && self.table.members_in(self.groups().ids(group)).nth(CONTACTS).is_some()
+        {
+            self.tending.set_sooner(group, world.now.instant + wait);
         }
     }
 
@@ -196,37 +204,42 @@ impl Membership {
 
     /// Dials who is at hand, or asks for somebody. Returns when to look again.
     fn find_contacts(&mut self, group: Group, linked: &[NodeId], world: &mut World) -> Instant {
+        let now = world.now.instant;
         let ids = self.groups().ids(group);
         let dialling = self.table.all_in(ids.clone()).filter(|(_, known)| known.is_dialling()).count();
-        let lacking = CONTACTS.saturating_sub(linked.len() + dialling);
+        // Whoever has none does not wait for those who may be dead.
+        let most = if linked.is_empty() { 2 * CONTACTS } else { CONTACTS };
+        let lacking = most.saturating_sub(linked.len() + dialling).min(CONTACTS);
         let at_hand = self.table.all_in(ids).filter(|(_, known)| known.is_at_hand(world.now));
         let mut at_hand: Vec<(u8, NodeId)> = at_hand.map(|(node, known)| (known.tries, *node)).collect();
         at_hand.shuffle(&mut world.rng);
         at_hand.sort_by_key(|(tries, _)| *tries);
-        let mut dialled = 0;
-        for (_, node) in at_hand.into_iter().take(lacking) {
-            if self.may_dial() {
-                self.dial(&node, world);
-                dialled += 1;
-            }
+        at_hand.truncate(lacking);
+        let fresh = at_hand.first().is_some_and(|(tries, _)| *tries == 0);
+        let dialled = at_hand.into_iter().filter(|(_, node)| self.dial(node, world)).count();
+        if fresh && dialled > 0 || dialling + linked.len() >= CONTACTS && !linked.is_empty() {
+            return now + if linked.is_empty() { IMPATIENCE } else { DIAL_WAIT };
         }
-        if dialled + dialling > 0 {
-            return world.now.instant + DIAL_WAIT;
-        }
+        // Nobody but those who failed before: there may be others.
         let tries = self.tending.tried(group);
-        if let Some(whom) = self.whom_to_ask(linked, tries, world) {
+        if let Some(whom) = self.whom_to_ask(group, linked, tries, world) {
             let most = if linked.contains(&whom) { ASKED_OF_CONTACT } else { ASKED_OF_OTHERS };
             self.ask(whom, group, most, world);
         }
         let wait = RETRY * (1 << tries.min(RETRY_DOUBLINGS));
-        world.now.instant + wait.mul_f64(world.rng.random_range(1.0..1.5))
+        now + wait.mul_f64(world.rng.random_range(1.0..1.5))
     }
 
-    fn whom_to_ask(&self, linked: &[NodeId], tries: u8, world: &mut World) -> Option<NodeId> {
+    fn whom_to_ask(&self, group: Group, linked: &[NodeId], tries: u8, world: &mut World) -> Option<NodeId> {
         let contact = linked.choose(&mut world.rng).copied().filter(|_| tries % 3 == 0);
         let mate = || self.mates().choose(&mut world.rng);
         let whom = if tries % 3 == 2 { None } else { contact.or_else(mate) };
-        whom.or_else(|| self.members().choose(&mut world.rng))
+        let before = self.former_groups().filter(|_| linked.is_empty()).and_then(|former| {
+            // Before the change it was one group with another, whose members know it.
+            let first = *self.groups().ids(group).start();
+            self.table.members_in(former.ids(former.of(&first.0))).choose(&mut world.rng)
+        });
+        before.or(whom).or_else(|| self.members().choose(&mut world.rng))
     }
 
     /// Decides which links into a group we need, and lets go of those that nobody needs. Returns when to look again.
@@ -266,8 +279,8 @@ impl Membership {
         let ids = self.groups().ids(group);
         let fresh = |known: &Known| known.tries == 0 && known.is_at_hand(world.now);
         let spares = self.table.all_in(ids).filter(|(_, known)| fresh(known)).map(|(node, _)| *node);
-        match spares.choose(&mut world.rng).filter(|_| self.may_dial()) {
-            Some(spare) => self.dial(&spare, world),
+        match spares.choose(&mut world.rng).filter(|_| self.may_dial(false)) {
+            Some(spare) => drop(self.dial(&spare, world)),
             None => self.ask(contact, group, ASKED_OF_CONTACT, world),
         }
     }
@@ -275,6 +288,7 @@ impl Membership {
 
 /// How far a contact is, as it is compared with others. Another must be nearer than two thirds to take its place (iroh's rule for relays).
 fn cost(node: &NodeId, known: &Known, links: &Links) -> Duration {
-    let favour = u32::from(known.mine) + u32::from(known.theirs);
-    links.rtt(node) * 2u32.pow(favour) / 3u32.pow(favour)
+    let mine = if known.mine { (2, 3) } else { (1, 1) };
+    let theirs = if known.theirs { 3 } else { 1 };
+    links.rtt(node) * mine.0 / (mine.1 * theirs)
 }

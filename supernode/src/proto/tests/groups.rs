@@ -1,0 +1,6 @@
+//! Many supernodes: they divide themselves into groups, and find each other whatever happens.
+
+mod crowd;
+mod forming;
+mod liars;
+mod trouble;

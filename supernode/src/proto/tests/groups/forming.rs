@@ -1,0 +1,87 @@
+//! Groups form as the net grows, and become one again as it shrinks.
+
+use std::time::Duration;
+
+use nearmesh_common::NodeId;
+
+use super::crowd::{Crowd, name};
+use crate::proto::testing::node;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn up_to_64_are_one_full_mesh() {
+    let crowd = Crowd::of(64);
+    assert_eq!(crowd.flaws(0), Vec::<String>::new());
+    assert_eq!(crowd.degrees(), (63, 63));
+}
+
+#[test]
+fn seventy_are_eight_groups() {
+    let crowd = Crowd::of(70);
+    assert_eq!(crowd.flaws(3), Vec::<String>::new());
+    eprintln!("70: {:?}", crowd.degrees());
+}
+
+#[test]
+fn two_hundred_are_sixteen_groups_and_each_is_two_hops_from_any_other() {
+    let mut crowd = Crowd::of(200);
+    assert_eq!(crowd.flaws(4), Vec::<String>::new());
+    let all: Vec<NodeId> = crowd.supernodes.keys().copied().collect();
+    for from in &all {
+        for to in all.iter().filter(|to| *to != from) {
+            assert!(crowd.way(from, to).is_some_and(|between| between <= 1), "{from:?} to {to:?}");
+        }
+    }
+    let (mean, most) = crowd.degrees();
+    assert!(mean <= 12 + 15 * 3 && most <= 100, "{mean} links each, {most} at most");
+    crowd.bytes = Some(0);
+    crowd.dials = 0;
+    crowd.run(SECOND * 600);
+    let rate = crowd.bytes.unwrap_or_default() / 600 / 200;
+    eprintln!("200: {mean} {most} links; {rate} B/s, {} dials", crowd.dials);
+    assert!(rate < 500, "{rate} bytes a second for each that has nothing to say");
+}
+
+#[test]
+fn six_hundred_are_thirty_two_groups() {
+    let mut crowd = Crowd::of(600);
+    assert_eq!(crowd.flaws(5), Vec::<String>::new());
+    let (mean, most) = crowd.degrees();
+    assert!(mean <= 19 + 31 * 3 && most <= 250, "{mean} links each, {most} at most");
+    crowd.bytes = Some(0);
+    crowd.dials = 0;
+    crowd.start(600);
+    crowd.run(SECOND * 10);
+    eprintln!("600: {mean} {most} links; one more: {:?} bytes, {} dials", crowd.bytes, crowd.dials);
+    crowd.run(SECOND * 50);
+    assert_eq!(crowd.flaws(5), Vec::<String>::new());
+}
+
+#[test]
+fn while_a_net_grows_one_by_one_everybody_is_found_throughout() {
+    let mut crowd = Crowd::new();
+    for count in 0..200 {
+        crowd.start(count);
+        crowd.run(SECOND);
+        // Whoever came less than three seconds ago may still be looking for its place.
+        let settled: Vec<NodeId> = (0..count.saturating_sub(2)).map(|number| node(&name(number))).collect();
+        for (index, from) in settled.iter().enumerate() {
+            let to = &settled[(index * 31 + count) % settled.len()];
+            assert!(from == to || crowd.way(from, to).is_some(), "{from:?} to {to:?} of {count}");
+        }
+    }
+    crowd.run(SECOND * 60);
+    assert_eq!(crowd.flaws(4), Vec::<String>::new());
+}
+
+#[test]
+fn a_net_that_shrinks_becomes_a_full_mesh_again() {
+    let mut crowd = Crowd::of(200);
+    for number in 30..200 {
+        crowd.kill(&[node(&name(number))]);
+        crowd.run(SECOND);
+    }
+    crowd.run(SECOND * 60);
+    assert_eq!(crowd.flaws(0), Vec::<String>::new());
+}

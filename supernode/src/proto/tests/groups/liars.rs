@@ -1,0 +1,72 @@
+//! What one that lies can do to how others see the net.
+
+use std::time::Duration;
+
+use nearmesh_common::{NodeId, signed::Keyring, supernode_record::SupernodeRecord, wire::mesh::Mesh};
+
+use super::crowd::{Crowd, name};
+use crate::proto::{
+    Input,
+    testing::{address, node},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A record that says that its maker sees the net so.
+fn record(crowd: &Crowd, name: &str, group_bits: u8, group_size: u16) -> SupernodeRecord {
+    SupernodeRecord {
+        node: node(name),
+        sequence: crowd.now.wall,
+        addresses: address(name).addresses,
+        children: 0,
+        capacity: 300,
+        serving: true,
+        group_bits,
+        group_size,
+    }
+}
+
+#[test]
+fn a_liar_about_its_groups_size_moves_nothing() {
+    let mut crowd = Crowd::of(200);
+    let mallory = name(77);
+    let others: Vec<NodeId> =
+        crowd.supernodes.keys().copied().filter(|other| *other != node(&mallory)).collect();
+    crowd.puppets.insert(node(&mallory));
+    for (bits, size) in [(4, u16::MAX), (8, u16::MAX), (0, u16::MAX), (4, 1), (8, 1)] {
+        crowd.run(SECOND);
+        let lie = record(&crowd, &mallory, bits, size);
+        let keyring = crowd.keyring(&mallory);
+        let signed = (&keyring as &dyn Keyring).seal(&lie);
+        for other in &others {
+            let message = Mesh::Members(vec![signed.clone()]);
+            crowd.hand(*other, Input::FromMesh { from: node(&mallory), message });
+        }
+        crowd.run(SECOND * 60);
+        for other in &others {
+            assert_eq!(crowd.supernodes[other].group_bits(), 4);
+            let estimate = crowd.supernodes[other].estimate();
+            assert!((180..220).contains(&estimate), "{other:?} believes in {estimate} by ({bits}, {size})");
+        }
+    }
+}
+
+#[test]
+fn records_without_end_push_nobody_out() {
+    let mut crowd = Crowd::of(100);
+    let (mallory, bob) = (name(40), node(&name(41)));
+    for batch in 0..50 {
+        let ghost = |number: usize| {
+            let name = format!("ghost{}", batch * 100 + number);
+            let keyring = crowd.keyring(&name);
+            (&keyring as &dyn Keyring).seal(&record(&crowd, &name, 3, 12))
+        };
+        let records = (0..100).map(ghost).collect();
+        crowd.hand(bob, Input::FromMesh { from: node(&mallory), message: Mesh::Members(records) });
+        crowd.run(SECOND * 2);
+    }
+    assert_eq!(crowd.flaws(3), Vec::<String>::new());
+    crowd.start(100);
+    crowd.run(SECOND * 30);
+    assert_eq!(crowd.flaws(3), Vec::<String>::new());
+}

@@ -1,0 +1,48 @@
+//! Many die at once; the net falls apart and is whole again.
+
+use std::time::Duration;
+
+use nearmesh_common::NodeId;
+
+use super::crowd::Crowd;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn when_a_third_dies_at_once_the_others_find_new_contacts_without_a_storm() {
+    let mut crowd = Crowd::of(200);
+    let dead: Vec<NodeId> = crowd.supernodes.keys().copied().filter(|node| node.0[19] % 10 < 3).collect();
+    assert!((50..70).contains(&dead.len()), "{}", dead.len());
+    crowd.dials = 0;
+    crowd.kill(&dead);
+    // Four until it is noticed.
+    crowd.run(SECOND * 10);
+    let alive: Vec<NodeId> = crowd.supernodes.keys().copied().collect();
+    assert_eq!(crowd.lost_ways(|_, _| true), 0, "of {} ways", alive.len() * (alive.len() - 1));
+    let dials = crowd.dials / alive.len();
+    assert!(dials < 60, "{dials} dials each in ten seconds");
+    crowd.run(SECOND * 110);
+    assert_eq!(crowd.flaws(4), Vec::<String>::new());
+}
+
+#[test]
+fn halves_that_were_apart_for_ten_minutes_are_one_within_a_minute() {
+    for count in [40, 100, 200] {
+        let mut crowd = Crowd::of(count);
+        crowd.part(true);
+        crowd.run(SECOND * 600);
+        let bits: Vec<_> = crowd.supernodes.values().map(|supernode| supernode.group_bits()).collect();
+        let same = |a: &NodeId, b: &NodeId| Crowd::is_left(a) == Crowd::is_left(b);
+        assert_eq!(crowd.lost_ways(same), 0, "each half of {count} works for itself");
+        crowd.part(false);
+        crowd.run(SECOND * 60);
+        assert_eq!(crowd.lost_ways(|_, _| true), 0, "of {count}, whose halves saw {bits:?} bits");
+        let whole = match count {
+            40 => 0,
+            100 => 3,
+            _ => 4,
+        };
+        crowd.run(SECOND * 60);
+        assert_eq!(crowd.flaws(whole), Vec::<String>::new());
+    }
+}
