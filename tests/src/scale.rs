@@ -102,6 +102,8 @@ pub struct Net {
     events: u64,
     limit: u32,
     split: bool,
+    /// The mean round trip between two nodes, in nanoseconds.
+    usual_rtt: Moment,
     /// Files that liars have published.
     flooded: u64,
     roles: std::collections::BTreeMap<Peer, Box<promoting::Role>>,
@@ -141,6 +143,14 @@ impl Default for Setup {
     }
 }
 
+/// The mean round trip of some pairs of nodes.
+fn usual_rtt(workload: &Workload) -> Moment {
+    const PAIRS: u32 = 1000;
+    let place = |number: u32| workload.place(Node(number));
+    let sum: u64 = (0..PAIRS).map(|pair| calendar::nanos(place(2 * pair).rtt(place(2 * pair + 1)))).sum();
+    sum / u64::from(PAIRS)
+}
+
 impl Net {
     /// A net in which nobody runs yet.
     pub fn new(setup: Setup) -> Self {
@@ -177,6 +187,7 @@ impl Net {
             events: 0,
             limit: setup.limit,
             split: false,
+            usual_rtt: usual_rtt(&workload),
             flooded: 0,
             roles: std::collections::BTreeMap::new(),
             switches: 0,

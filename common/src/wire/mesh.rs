@@ -72,6 +72,8 @@ pub enum Scope {
         /// How many more times it may be passed on, 1..=[`MAX_HOPS`].
         hops: u8,
     },
+    /// Those of this supernode, a member of the asked one's group.
+    Home(NodeId),
 }
 
 /// How far a query went.
@@ -82,6 +84,11 @@ pub struct Counts {
     /// Of those, the ones that answered in time.
     pub answered: u32,
 }
+
+/// Most contents in one offer.
+pub const MAX_OFFERED: usize = 4096;
+/// Most homes that are named for one content (guess: more than a download takes sources from).
+pub const MAX_SOURCE_HOMES: usize = 32;
 
 /// A presence for the holders of its user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -220,6 +227,32 @@ pub enum Mesh {
         /// The entries.
         nodes: Vec<DirectoryEntry>,
     },
+    /// This home's children have these contents (each by the first eight bytes of its hash, at most [`MAX_OFFERED`]): hold that for a while, or
+    /// pass it on to those who are to.
+    Offer {
+        /// The home.
+        home: NodeId,
+        /// The contents.
+        contents: Vec<u64>,
+        /// How many more times it may be passed on; 0: hold it yourself.
+        hops: u8,
+    },
+    /// Which homes have this content?
+    FindSources {
+        /// To tell answers apart, unique on this link.
+        number: u64,
+        /// The first eight bytes of its hash.
+        content: u64,
+        /// How many more times it may be passed on; 0: say what you hold yourself.
+        hops: u8,
+    },
+    /// These homes said that they have it, at most [`MAX_SOURCE_HOMES`].
+    Sources {
+        /// Of which `FindSources`.
+        number: u64,
+        /// The homes.
+        homes: Vec<NodeId>,
+    },
     /// From a child of one home to a child of another.
     Signal {
         /// The home by which it came, and to which an answer goes.
@@ -257,7 +290,11 @@ impl Mesh {
                 hits.len() <= MAX_HITS_PER_MESSAGE && hits.iter().all(Hit::within_bounds)
             }
             Self::Store { presences, hops } => presences.len() <= MAX_STORED && *hops <= MAX_HOPS,
-            Self::Gone { hops, .. } | Self::Find { hops, .. } => *hops <= MAX_HOPS,
+            Self::Gone { hops, .. } | Self::Find { hops, .. } | Self::FindSources { hops, .. } => {
+                *hops <= MAX_HOPS
+            }
+            Self::Offer { contents, hops, .. } => contents.len() <= MAX_OFFERED && *hops <= MAX_HOPS,
+            Self::Sources { homes, .. } => homes.len() <= MAX_SOURCE_HOMES,
             Self::Held { nodes, .. } => nodes.len() <= MAX_NODES_PER_USER,
             Self::Signal { signal, hops, .. } => signal.within_bounds() && *hops <= MAX_HOPS,
             Self::Crl(der) => der.len() <= MAX_CRL_BYTES,
@@ -269,7 +306,7 @@ impl Mesh {
 impl Scope {
     fn within_bounds(&self) -> bool {
         match self {
-            Self::Own => true,
+            Self::Own | Self::Home(_) => true,
             Self::Part { part, hops } => {
                 part.bits <= MAX_GROUP_BITS
                     && u32::from(part.number) < 1 << part.bits

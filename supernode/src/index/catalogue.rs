@@ -102,6 +102,11 @@ impl Catalogue {
         }
     }
 
+    /// Whether a file of this content may be held.
+    pub fn has(&self, hash: &ContentHash) -> bool {
+        self.store.records.with_content(hash).next().is_some()
+    }
+
     /// Clears away at most `most` files of dropped children, at about 15 us each (measured at 5 million); returns how many there were.
     /// To be called from time to time, until it returns less than `most`.
     pub fn purge(&mut self, most: usize) -> usize {

@@ -38,7 +38,7 @@ impl Answers {
             return None;
         }
         match scope {
-            Scope::Part { .. } if !world.charge(&from, Charge::Sweep, 1) => Some(Scope::Own),
+            Scope::Part { .. } | Scope::Home(_) if !world.charge(&from, Charge::Sweep, 1) => Some(Scope::Own),
             scope => Some(scope),
         }
     }

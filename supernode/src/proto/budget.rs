@@ -14,6 +14,8 @@ pub(super) enum Charge {
     Query,
     /// A supernode's query that we are to pass on to our group.
     Sweep,
+    /// A content that we are to hold.
+    Offer,
     /// A supernode's question to the directory.
     Find,
     /// A presence that must be verified (50 us each).
@@ -48,6 +50,8 @@ impl Charge {
             Self::Question => (20, 100),
             // Guess: 300 children that ask every 2 s, and what piles up in a pause.
             Self::Query => (150, 600),
+            // Guess: a full supernode's contents when they come, then what it tells again: 10,000 in an hour are three a second.
+            Self::Offer => (100, 50_000),
             // Guess: 300 children that ask every 15 s, each through us.
             Self::Sweep => (20, 200),
             // Guess: as queries.

@@ -1,4 +1,4 @@
-//! Finding a user, for a child or for a supernode of another group.
+//! Finding a user, or the homes that have a content, for a child or for a supernode of another group.
 //!
 //! A key of our own group: its holders know; the nearest one is asked first, and if it has not answered soon, the next one too. Any other
 //! key: the nearest contact in its group is asked, which answers or asks a holder, and the second one if the first is slow; last, while the division into
@@ -17,7 +17,7 @@ use nearmesh_common::{
     NodeId, UnixMillis, UserName,
     wire::{
         home::{DirectoryEntry, MAX_NODES_PER_USER, RequestId, ToChild},
-        mesh::Mesh,
+        mesh::{MAX_SOURCE_HOMES, Mesh},
     },
 };
 
@@ -41,6 +41,7 @@ const MAX_LOOKUPS: usize = 4096;
 /// All lookups under way.
 #[derive(Debug, Default)]
 pub(super) struct Lookups {
+    found: VecDeque<(u64, Vec<NodeId>)>,
     running: BTreeMap<u64, Lookup>,
     schedule: Schedule,
     last: u64,
@@ -53,6 +54,17 @@ pub(super) enum Asker {
     Child(NodeId, RequestId),
     /// Another supernode, by its number.
     Member(NodeId, u64),
+    /// A search of ours.
+    Search(u64),
+}
+
+/// What is sought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Sought {
+    /// Where this user is.
+    User(UserName),
+    /// Who has this content.
+    Content(u64),
 }
 
 /// Whom to ask.
@@ -66,7 +78,8 @@ pub(super) struct Target {
 #[derive(Debug)]
 struct Lookup {
     asker: Asker,
-    user: UserName,
+    sought: Sought,
+    homes: BTreeSet<NodeId>,
     waiting: VecDeque<Target>,
     outstanding: BTreeSet<NodeId>,
     known: BTreeMap<NodeId, (UnixMillis, DirectoryEntry)>,
@@ -87,16 +100,20 @@ impl Lookups {
     pub(super) fn begin(
         &mut self,
         asker: Asker,
-        user: UserName,
+        sought: Sought,
         own: Vec<DirectoryEntry>,
         targets: Vec<Target>,
         world: &mut World,
     ) {
         let now = world.now.instant;
-        let deadline = if matches!(asker, Asker::Child(..)) { DEADLINE } else { PASSED_DEADLINE };
+        let deadline = match asker {
+            Asker::Child(..) => DEADLINE,
+            Asker::Member(..) | Asker::Search(_) => PASSED_DEADLINE,
+        };
         let mut lookup = Lookup {
             asker,
-            user,
+            sought,
+            homes: BTreeSet::new(),
             waiting: targets.into_iter().take(MAX_REQUESTS).collect(),
             outstanding: BTreeSet::new(),
             known: BTreeMap::new(),
@@ -118,7 +135,7 @@ impl Lookups {
         world: &mut World,
     ) {
         let asked = self.running.get_mut(&number).filter(|lookup| lookup.outstanding.contains(&from));
-        let Some(lookup) = asked else {
+        let Some(lookup) = asked.filter(|lookup| matches!(lookup.sought, Sought::User(_))) else {
             return world.strange(&from, "an answer from the directory that is not waited for");
         };
         lookup.outstanding.remove(&from);
@@ -128,6 +145,26 @@ impl Lookups {
         }
         lookup.hedge_at = world.now.instant;
         self.go_on(number, world);
+    }
+
+    /// A holder names the homes that have a content: the first that names any is believed.
+    pub(super) fn on_sources(&mut self, from: NodeId, number: u64, homes: Vec<NodeId>, world: &mut World) {
+        let asked = self.running.get_mut(&number).filter(|lookup| lookup.outstanding.contains(&from));
+        let Some(lookup) = asked.filter(|lookup| matches!(lookup.sought, Sought::Content(_))) else {
+            return world.strange(&from, "sources that are not waited for");
+        };
+        lookup.outstanding.remove(&from);
+        lookup.homes.extend(homes);
+        if !lookup.homes.is_empty() {
+            return self.end(number, world);
+        }
+        lookup.hedge_at = world.now.instant;
+        self.go_on(number, world);
+    }
+
+    /// The homes that a search of ours may ask.
+    pub(super) fn poll_found(&mut self) -> Option<(u64, Vec<NodeId>)> {
+        self.found.pop_front()
     }
 
     /// A member is gone: it will not answer.
@@ -165,7 +202,11 @@ impl Lookups {
         if lookup.hedge_at <= now
             && let Some(Target { node, hops }) = lookup.waiting.pop_front()
         {
-            world.tell_mesh(node, Mesh::Find { number, user: lookup.user.clone(), hops });
+            let question = match &lookup.sought {
+                Sought::User(user) => Mesh::Find { number, user: user.clone(), hops },
+                Sought::Content(content) => Mesh::FindSources { number, content: *content, hops },
+            };
+            world.tell_mesh(node, question);
             lookup.outstanding.insert(node);
             // Who may pass it on has another round trip to wait for.
             let wait = world.links.rtt(&node) * HEDGE_ROUND_TRIPS + PASS_ON * u32::from(hops > 0);
@@ -179,18 +220,31 @@ impl Lookups {
 
     fn end(&mut self, number: u64, world: &mut World) {
         self.schedule.remove(number);
-        let Some(lookup) = self.running.remove(&number) else { return };
+        let Some(mut lookup) = self.running.remove(&number) else { return };
+        let homes = std::mem::take(&mut lookup.homes).into_iter().take(MAX_SOURCE_HOMES).collect();
+        match (lookup.asker, &lookup.sought) {
+            (Asker::Search(search), _) => return self.found.push_back((search, homes)),
+            (Asker::Member(member, number), Sought::Content(_)) => {
+                return world.tell_mesh(member, Mesh::Sources { number, homes });
+            }
+            _ => {}
+        }
         let mut nodes: Vec<_> = lookup.known.into_values().collect();
         nodes.sort_by_key(|(sequence, entry)| std::cmp::Reverse((entry.online, *sequence)));
         let nodes = nodes.into_iter().take(MAX_NODES_PER_USER).map(|(_, entry)| entry).collect();
         match lookup.asker {
             Asker::Child(child, id) => world.tell_child(child, ToChild::Found { id, nodes }),
             Asker::Member(member, number) => world.tell_mesh(member, Mesh::Held { number, nodes }),
+            Asker::Search(_) => {}
         }
     }
 }
 
 impl Lookup {
+    fn seeks(&self, user: &UserName) -> bool {
+        matches!(&self.sought, Sought::User(sought) if sought == user)
+    }
+
     fn is_of(&self, child: &NodeId) -> bool {
         matches!(self.asker, Asker::Child(asker, _) if asker == *child)
     }
@@ -207,7 +261,7 @@ impl Lookup {
     fn learn(&mut self, entry: DirectoryEntry, world: &mut World) {
         let verified = world.keyring.verify(entry.presence.clone(), world.now.wall);
         let verified = verified.ok().filter(|verified| {
-            verified.signer.user == self.user && verified.signer.node == verified.content.node
+            self.seeks(&verified.signer.user) && verified.signer.node == verified.content.node
         });
         let Some(verified) = verified else {
             world.counters.bad_records += 1;

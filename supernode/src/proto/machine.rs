@@ -31,6 +31,7 @@ use super::{
     lookup::Lookups,
     membership::{Event, Membership},
     neighbourhood::{Telling, neighbourhood},
+    offers::Offers,
     publishing::Publishing,
     registration::Registrations,
     search::Searches,
@@ -63,6 +64,7 @@ pub struct Supernode {
     answers: Answers,
     directory: Directory,
     publishing: Publishing,
+    offers: Offers,
     lookups: Lookups,
     telling: Telling,
     door: Door,
@@ -98,6 +100,7 @@ impl Supernode {
             answers: Answers::default(),
             directory: Directory::default(),
             publishing: Publishing::default(),
+            offers: Offers::default(),
             lookups: Lookups::default(),
             telling: Telling::new(now.instant),
             door: Door::default(),
@@ -155,6 +158,7 @@ impl Supernode {
             self.directory.poll_timeout(now),
             self.lookups.poll_timeout(),
             self.publishing.poll_timeout(),
+            self.offers.poll_timeout(),
             self.remind_at,
             Some(self.telling.poll_timeout()),
             self.shedding.poll_timeout(),
@@ -290,6 +294,8 @@ impl Supernode {
         loop {
             if let Some(event) = self.membership.poll_event() {
                 self.on_membership(event);
+            } else if let Some((search, homes)) = self.lookups.poll_found() {
+                self.on_sources_found(search, homes);
             } else if let Some(node) = self.world.poll_closed() {
                 self.on_link_down(node);
             } else {
@@ -344,6 +350,7 @@ impl Supernode {
         self.place_anew();
         if self.membership.former_groups().is_some() {
             self.publishing.retell(&mut self.world);
+            self.offers.handle_regrouped(self.world.now.instant);
         }
     }
 
@@ -416,6 +423,7 @@ impl Supernode {
         self.send_moves(moves);
         let children = self.publishing.handle_timeout(&self.world);
         self.tell_again(children);
+        self.tell_offers();
         self.lookups.handle_timeout(&mut self.world);
         if self.shedding.is_due(self.world.now.instant) {
             self.shed();

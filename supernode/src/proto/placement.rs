@@ -8,7 +8,7 @@
 
 use std::ops::RangeInclusive;
 
-use nearmesh_common::{ContentHash, NodeId, UserName, supernode_record::MAX_GROUP_BITS, wire::mesh::Part};
+use nearmesh_common::{NodeId, UserName, supernode_record::MAX_GROUP_BITS, wire::mesh::Part};
 
 /// How many members hold a key (design, section 6).
 pub(super) const HOLDERS: usize = 3;
@@ -101,8 +101,10 @@ impl Place {
     }
 
     /// The place of a content's sources.
-    pub(super) fn of_content(hash: &ContentHash) -> Self {
-        Self::of_hash(&hash.0)
+    ///
+    /// `content` is what travels of its hash, the first eight bytes.
+    pub(super) fn of_content(content: u64) -> Self {
+        Self { leading: (content >> 48) as u16, mixed: mix(content) }
     }
 
     fn of_hash(hash: &[u8; 32]) -> Self {

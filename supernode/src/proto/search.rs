@@ -9,6 +9,9 @@
 //! A contact that has somebody to ask answers at once with what it has itself. From one that dies, or says nothing for three round trips, the
 //! question goes to the next contact in that group.
 //!
+//! For one content, where there are groups, its holders are asked first who has it ([`super::offers`]); if one of those homes gives it that is all,
+//! and else everybody is asked.
+//!
 //! How much is enough is counted in different contents. Who asks for one content with room for more gets every source of it, up to
 //! the bound on a search.
 //!
@@ -94,6 +97,18 @@ struct Search {
     counts: Counts,
     wave_until: Instant,
     until: Instant,
+    hints: Hints,
+}
+
+/// How far the holders of a content have helped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hints {
+    /// There are none, or none any more: the net is swept.
+    None,
+    /// They were asked.
+    Awaited,
+    /// The homes that they named were asked: if one of those has it, that is enough.
+    Followed,
 }
 
 impl Searches {
@@ -126,6 +141,42 @@ impl Searches {
         local: Option<Vec<Hit>>,
         world: &mut World,
     ) {
+        self.begin_with(asker, query, (plan, unreachable), (local, Hints::None), world);
+    }
+
+    /// Begins a search for a content, whose holders are asked who has it. Returns its number, for [`Self::on_sources`].
+    pub(super) fn begin_with_hints(
+        &mut self,
+        asker: Asker,
+        query: Query,
+        plan: (Plan, usize),
+        local: Vec<Hit>,
+        world: &mut World,
+    ) -> u64 {
+        self.begin_with(asker, query, plan, (Some(local), Hints::Awaited), world);
+        self.last
+    }
+
+    /// The holders of a content named these homes, each with those by whom it is reached.
+    pub(super) fn on_sources(&mut self, number: u64, homes: Vec<(Scope, Vec<NodeId>)>, world: &mut World) {
+        let Some(search) = self.running.get_mut(&number) else { return };
+        search.hints = if homes.is_empty() { Hints::None } else { Hints::Followed };
+        search.wave_until = world.now.instant + WAVE_WAIT;
+        for (scope, contacts) in homes {
+            search.counts.asked = search.counts.asked.saturating_add(1);
+            search.ask(number, scope, contacts, world);
+        }
+        self.go_on(number, world);
+    }
+
+    fn begin_with(
+        &mut self,
+        asker: Asker,
+        query: Query,
+        (plan, unreachable): (Plan, usize),
+        (local, hints): (Option<Vec<Hit>>, Hints),
+        world: &mut World,
+    ) {
         let now = world.now.instant;
         let patience = match asker {
             Asker::Child(..) => DEADLINE,
@@ -144,6 +195,7 @@ impl Searches {
             counts: Counts { asked: own.saturating_add(unreachable), answered: own },
             wave_until: now + WAVE_WAIT,
             until: now + patience,
+            hints,
         };
         let local = local.unwrap_or_default();
         match asker {
@@ -232,10 +284,13 @@ impl Searches {
         let Some(search) = self.running.get_mut(&number) else { return };
         let now = world.now.instant;
         if !search.has_enough() && search.until > now {
-            if search.outstanding.is_empty() || search.wave_until <= now {
+            let waited = search.outstanding.is_empty() || search.wave_until <= now;
+            let helped = search.hints == Hints::Followed && waited && !search.contents.is_empty();
+            if waited && search.hints != Hints::Awaited && !helped {
+                search.hints = Hints::None;
                 search.ask_next_wave(number, world);
             }
-            if !search.outstanding.is_empty() {
+            if search.hints == Hints::Awaited || !search.outstanding.is_empty() && !helped {
                 return self.schedule.set(number, search.due());
             }
         }
@@ -274,7 +329,11 @@ impl Search {
     }
 
     fn due(&self) -> Instant {
-        let wave = (!self.plan.is_done()).then_some(self.wave_until);
+        let wave = match self.hints {
+            Hints::Awaited => None,
+            Hints::Followed => Some(self.wave_until),
+            Hints::None => (!self.plan.is_done()).then_some(self.wave_until),
+        };
         let silences = self.outstanding.values().filter_map(|asked| asked.silent_at);
         silences.chain(wave).chain([self.until]).min().unwrap_or(self.until)
     }
@@ -323,7 +382,7 @@ impl Search {
 
     fn answered(&mut self, query: u64, counts: Counts) {
         let Some(asked) = self.outstanding.remove(&query) else { return };
-        let most = if asked.scope == Scope::Own { 1 } else { MAX_MEMBERS as u32 };
+        let most = if matches!(asked.scope, Scope::Part { .. }) { MAX_MEMBERS as u32 } else { 1 };
         // It was counted itself when it was asked.
         let others = counts.asked.clamp(1, most) - 1;
         self.counts.asked = self.counts.asked.saturating_add(others);

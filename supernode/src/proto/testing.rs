@@ -149,6 +149,7 @@ pub(super) struct Net {
     due_at: BTreeMap<NodeId, Instant>,
     numbers: u64,
     lose: Option<fn(&LinkMessage) -> bool>,
+    lose_all: fn(&LinkMessage) -> bool,
     deaf: BTreeSet<NodeId>,
 }
 
@@ -171,6 +172,7 @@ impl Net {
             due_at: BTreeMap::new(),
             numbers: 0,
             lose: None,
+            lose_all: |_| false,
             deaf: BTreeSet::new(),
         }
     }
@@ -235,6 +237,11 @@ impl Net {
     /// The next message that `which` picks gets lost.
     pub(super) fn lose_next(&mut self, which: fn(&LinkMessage) -> bool) {
         self.lose = Some(which);
+    }
+
+    /// From now on all messages that `which` picks get lost.
+    pub(super) fn lose_all(&mut self, which: fn(&LinkMessage) -> bool) {
+        self.lose_all = which;
     }
 
     /// A supernode goes on holding its links, and says nothing more.
@@ -449,7 +456,7 @@ impl Net {
 
     fn send(&mut self, at: NodeId, to: NodeId, message: LinkMessage) {
         assert!(message.within_bounds(), "{message:?}");
-        if self.deaf.contains(&at) {
+        if self.deaf.contains(&at) || (self.lose_all)(&message) {
             return;
         }
         if self.lose.is_some_and(|which| which(&message)) {

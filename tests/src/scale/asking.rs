@@ -105,7 +105,7 @@ pub struct Outcome {
     pub latency: Histogram,
     /// Nanoseconds until the first result.
     pub first: Histogram,
-    /// The same as latency, in hundredths of the round trip between the asker and the target's home.
+    /// The same as latency, in hundredths of the mean round trip between two nodes of the net.
     pub relative: Histogram,
     /// Results.
     pub results: Histogram,
@@ -159,7 +159,7 @@ pub struct OutcomeFigures {
     pub latency_ms: Summary,
     /// Milliseconds until the first result.
     pub first_ms: Summary,
-    /// Latency in round trips between the asker and the target's home.
+    /// Latency in mean round trips between two nodes of the net.
     pub round_trips: Summary,
     /// See [`Outcome::results`].
     pub results: Summary,
@@ -493,8 +493,7 @@ impl Net {
             let presence = codec::decode::<Presence>(&entry.presence.payload).ok()?;
             (presence.node == node).then(|| names::peer(&presence.home))
         });
-        let (here, there) = (&self.children[asked.asker as usize], &self.children[asked.target as usize]);
-        let rtt = nanos(here.place.rtt(there.place)).max(1);
+        let rtt = self.usual_rtt;
         let outcome = self.asking.outcomes.entry(asked.kind).or_default();
         outcome.asked += 1;
         outcome.note(&asked, now);

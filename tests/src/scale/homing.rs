@@ -16,7 +16,7 @@ use super::{
     Net,
     calendar::{Moment, nanos},
     child::{
-        AFTER_FAILURE, ANSWER_WAIT, BACKOFF, DIAL_WAIT, KNOWN, LIST_EVERY, LOOK_AGAIN, MAX_TRIES,
+        AFTER_FAILURE, ANSWER_WAIT, BACKOFF, DIAL_WAIT, KNOWN, LIST_EVERY, LOOK_AGAIN, MAX_TRIES, PUT_OFF,
         REJOIN_SPREAD, SETTLE, SILENCE, SURVEY_EVERY, Stage,
     },
     links::Role,
@@ -76,6 +76,11 @@ impl Net {
             if child.stage == Stage::Settled {
                 self.survey(peer);
             }
+        }
+        let child = &mut self.children[peer as usize];
+        if child.publish_at != 0 && child.publish_at <= now {
+            child.publish_at = 0;
+            self.publish(peer);
         }
         let child = &mut self.children[peer as usize];
         if child.standby_at != 0 && child.standby_at <= now {
@@ -234,6 +239,7 @@ impl Net {
         }
         let child = &mut self.children[peer as usize];
         (child.refresh_at, child.survey_at, child.list_at, child.tries) = (0, 0, 0, 0);
+        child.publish_at = 0;
         let attaching = (child.stage == Stage::Attaching).then_some(child.busy);
         let standby = (child.kept && child.standby != NOBODY).then_some(child.standby);
         match standby {
@@ -490,6 +496,9 @@ impl Net {
         let moved = std::mem::replace(&mut child.registered, held) != held;
         if moved || held == child.files {
             self.publish(peer);
+        } else {
+            let wait = self.jitter(PUT_OFF / 2, PUT_OFF);
+            self.children[peer as usize].publish_at = self.calendar.now() + wait;
         }
     }
 

@@ -62,7 +62,14 @@ impl Supernode {
         }
         let own = from == self.world.own();
         let held = match own || self.door.may_publish(changes.len(), self.world.now.instant) {
-            true => self.registrations.on_publish(from, after, upto, changes, &mut self.world),
+            true => {
+                for change in changes {
+                    if let Change::Add(entry) = change {
+                        self.offers.handle_content(entry.hash, self.world.now.instant);
+                    }
+                }
+                self.registrations.on_publish(from, after, upto, changes, &mut self.world)
+            }
             false => {
                 self.world.counters.put_off += 1;
                 self.registrations.mark(&from)

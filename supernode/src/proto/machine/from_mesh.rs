@@ -69,6 +69,11 @@ impl Supernode {
                 self.on_gone(from, Departure { node, home, sequence }, user, hops);
             }
             Mesh::Find { number, user, hops } => self.on_find(from, number, user, hops),
+            Mesh::Offer { home, contents, hops } => self.on_offer(from, home, contents, hops),
+            Mesh::FindSources { number, content, hops } => {
+                self.on_find_sources(from, number, content, hops);
+            }
+            Mesh::Sources { number, homes } => self.lookups.on_sources(from, number, homes, world),
             Mesh::Held { number, nodes } => self.lookups.on_held(from, number, nodes, world),
         }
     }

@@ -345,3 +345,52 @@ fn a_signal_finds_its_way_to_a_home_in_another_group_and_back() {
         assert_eq!(net.heard("alice").len(), 1, "nobody is not there");
     }
 }
+
+#[test]
+fn who_has_a_content_is_known_to_its_holders_and_nobody_else_is_asked() {
+    let mut net = grouped(100);
+    for n in 0..6 {
+        net.share(&format!("bob{n}"), &s(n * 9), &["julia.mp4"]);
+    }
+    net.run(SECOND * 3);
+    let subject = Subject::Content(file(1, "julia.mp4").hash);
+    let query = Query { subject, filter: Filter::default(), limit: 50 };
+    for home in (1..100).step_by(7) {
+        let child = format!("c{home}");
+        net.attach(&child, &s(home), 0);
+        net.sent.clear();
+        let (hits, summary) = net.search(&child, &s(home), query.clone());
+        assert_eq!((hits.len(), summary.asked), (6, summary.answered), "from {home}");
+        assert!(
+            queries(&net).len() <= 12,
+            "{} queries: six homes, each through a contact",
+            queries(&net).len()
+        );
+        let holds = |message: &LinkMessage| matches!(message, LinkMessage::Mesh(Mesh::FindSources { .. }));
+        let asked = net.sent.iter().filter(|(from, _, m)| *from == node(&s(home)) && holds(m)).count();
+        assert!(asked <= 1, "{asked} requests");
+    }
+}
+
+#[test]
+fn a_content_of_which_the_holders_know_nothing_is_found_all_the_same() {
+    let mut net = grouped(100);
+    net.attach("alice", "s1", 0);
+    net.lose_all(|message| matches!(message, LinkMessage::Mesh(Mesh::Offer { .. })));
+    net.share("bob", "s30", &["julia.mp4"]);
+    net.run(SECOND * 3);
+    let subject = Subject::Content(file(1, "julia.mp4").hash);
+    let query = Query { subject, filter: Filter::default(), limit: 50 };
+    assert_eq!(net.search("alice", "s1", query.clone()).0.len(), 1);
+    // And when it moved, and they name its old home.
+    net.lose_all(|_| false);
+    net.share("carol", "s40", &["mandelbrot.mp4"]);
+    net.run(SECOND * 3);
+    net.lose_all(|message| matches!(message, LinkMessage::Mesh(Mesh::Offer { .. })));
+    net.kill("s40");
+    net.share("carol", "s50", &["mandelbrot.mp4"]);
+    net.run(SECOND * 3);
+    let subject = Subject::Content(file(1, "mandelbrot.mp4").hash);
+    let hits = net.search("alice", "s1", Query { subject, ..query }).0;
+    assert_eq!(hits.iter().map(|hit| hit.source.home).collect::<Vec<_>>(), [node("s50")]);
+}
