@@ -95,8 +95,6 @@ const ORPHAN_CHANCE: f64 = 0.1;
 const ORPHAN_AFTER: Duration = Duration::from_secs(60);
 /// How much chances grow at most while no new supernode shows.
 const MAX_BOOST: f64 = 64.0;
-/// How long a home must have been far too full (guess: shedding takes half a minute).
-const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// How long there must have been too many supernodes before one steps down (gtk-gnutella: an hour without a leaf;
 /// guess: a tenth of it is more than a moment), and how long the rounds are from then on.
 const SPARE_AFTER: Duration = Duration::from_secs(600);
@@ -174,8 +172,9 @@ impl Promotion {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.stage {
             Stage::Calm => {
+                let patience = self.around.as_ref().and_then(need::patience);
                 let stuck = self.stuck_since.filter(|_| self.promote == Promote::Auto);
-                stuck.map(|since| since + STUCK_AFTER)
+                stuck.zip(patience).map(|(since, patience)| since + patience)
             }
             Stage::Switching => None,
             Stage::Round { at, .. } => Some(at),
@@ -244,7 +243,7 @@ impl Promotion {
     fn handle_neighbourhood(&mut self, around: Neighbourhood, now: Now) {
         self.around = Some(around);
         let since = self.stuck_since.unwrap_or(now.instant);
-        self.stuck_since = need::is_stuck(&around).then_some(since);
+        self.stuck_since = need::patience(&around).map(|_| since);
     }
 
     /// Another home has its own view, and says so if it matters.
@@ -388,8 +387,9 @@ impl Promotion {
     }
 
     fn need(&self, now: Now) -> Option<need::Need> {
-        let stuck = self.stuck_since.is_some_and(|since| since + STUCK_AFTER <= now.instant);
-        need::need(self.around.as_ref()?, stuck)
+        let around = self.around.as_ref()?;
+        let stuck = self.stuck_since.zip(need::patience(around));
+        need::need(around, stuck.is_some_and(|(since, patience)| since + patience <= now.instant))
     }
 
     fn objection(&self, need: Option<need::Need>, now: Now) -> Option<Unfit> {

@@ -3,16 +3,20 @@
 //! A supernode takes children up to its capacity. Beyond that it names others that have room; while none has, it takes up to
 //! [`STRETCH`] times as many, and while even that is true of all, a few in each second: better slow than homeless. It takes no more in a second
 //! than it can verify and announce without keeping others waiting; who comes in a crowd is sent elsewhere if there is room, and
-//! otherwise told when to come again, each at another moment.
+//! otherwise told when to come again, each at another moment. Who was sent elsewhere and comes back found nothing there, whatever others
+//! claim: it is taken like one that has nowhere to go.
 //!
 //! Attachments, publication and questions have a budget each, for all children together: so a crowd that comes back and registers
 //! everything anew cannot starve those who search.
 //!
 //! Invariant: nobody is turned away without alternatives or a moment to come again.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
-use nearmesh_common::wire::home::MAX_LATER_MILLIS;
+use nearmesh_common::{NodeId, wire::home::MAX_LATER_MILLIS};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -39,6 +43,11 @@ const LEAST_LATER: Duration = Duration::from_millis(200);
 /// Over how much the moments of two who come at the same time differ beyond their place in the line.
 const SPREAD: Duration = Duration::from_millis(500);
 
+/// Nodes that were sent elsewhere and are remembered for that (guess: a crowd's worth; 40 bytes each).
+const MAX_TURNED_AWAY: usize = 1024;
+/// For how long (guess: several times what trying others takes).
+const TURNED_AWAY_FOR: Duration = Duration::from_secs(60);
+
 /// All budgets of one supernode.
 #[derive(Debug, Default)]
 pub(super) struct Door {
@@ -48,6 +57,8 @@ pub(super) struct Door {
     questions: Bucket,
     /// When whoever is put off next is to come.
     line: Option<Instant>,
+    /// Who was sent elsewhere, and when.
+    turned_away: BTreeMap<NodeId, Instant>,
 }
 
 /// Where else there is a place.
@@ -75,6 +86,34 @@ pub(super) enum Word {
 impl Door {
     /// A node asks for a place where `children` of `capacity` are taken.
     pub(super) fn ask(
+        &mut self,
+        node: NodeId,
+        places: (usize, u32),
+        elsewhere: Elsewhere,
+        now: Instant,
+        rng: &mut ChaCha8Rng,
+    ) -> Word {
+        let turned_away = self.turned_away.get(&node).is_some_and(|at| *at + TURNED_AWAY_FOR > now);
+        let elsewhere = if turned_away { Elsewhere::None } else { elsewhere };
+        let word = self.decide(places, elsewhere, now, rng);
+        match word {
+            Word::Enter => drop(self.turned_away.remove(&node)),
+            Word::Elsewhere => self.turn_away(node, now),
+            Word::Later(_) => {}
+        }
+        word
+    }
+
+    fn turn_away(&mut self, node: NodeId, now: Instant) {
+        if self.turned_away.len() >= MAX_TURNED_AWAY {
+            self.turned_away.retain(|_, at| *at + TURNED_AWAY_FOR > now);
+        }
+        if self.turned_away.len() < MAX_TURNED_AWAY {
+            self.turned_away.insert(node, now);
+        }
+    }
+
+    fn decide(
         &mut self,
         (children, capacity): (usize, u32),
         elsewhere: Elsewhere,
@@ -155,7 +194,8 @@ mod tests {
 
     fn words(count: usize, children: usize, elsewhere: Elsewhere) -> Vec<Word> {
         let (mut door, now, mut rng) = (Door::default(), start(), ChaCha8Rng::seed_from_u64(1));
-        (0..count).map(|_| door.ask((children, 100), elsewhere, now, &mut rng)).collect()
+        let node = |number: usize| NodeId(std::array::from_fn(|at| (number >> (8 * at.min(3))) as u8));
+        (0..count).map(|number| door.ask(node(number), (children, 100), elsewhere, now, &mut rng)).collect()
     }
 
     #[test]
@@ -191,6 +231,17 @@ mod tests {
     fn a_crowd_is_sent_elsewhere_while_there_is_room() {
         let words = words(300, 50, Elsewhere::Room);
         assert_eq!(words.iter().filter(|word| **word == Word::Elsewhere).count(), 100);
+    }
+
+    #[test]
+    fn who_comes_back_from_elsewhere_is_taken_as_one_that_has_nowhere_to_go() {
+        let (mut door, now, mut rng) = (Door::default(), start(), ChaCha8Rng::seed_from_u64(1));
+        let (alice, bob) = (NodeId([1; 32]), NodeId([2; 32]));
+        let mut ask = |node, at| door.ask(node, (150, 100), Elsewhere::Room, at, &mut rng);
+        assert_eq!(ask(alice, now), Word::Elsewhere);
+        assert_eq!(ask(alice, now + Duration::from_secs(5)), Word::Enter);
+        assert_eq!(ask(bob, now), Word::Elsewhere);
+        assert_eq!(ask(bob, now + Duration::from_secs(61)), Word::Elsewhere, "that was another time");
     }
 
     #[test]

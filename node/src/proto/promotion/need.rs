@@ -15,9 +15,9 @@ const TOO_EMPTY: f64 = 0.55;
 pub const MIN_SUPERNODES: u32 = 3;
 /// The capacity of a supernode of which nothing is known.
 const USUAL: f64 = 100.0;
-/// A home that is as full as that, although others are not, and stays so, sheds in vain: somebody claims room that is not
-/// there.
-const STUCK: f64 = 1.25;
+/// A home that is as full as that for so long, although others are not, sheds in vain: somebody claims room that is not there (guess:
+/// shedding takes half a minute, and twice the capacity leaves little time).
+const STUCK: [(f64, Duration); 2] = [(1.25, Duration::from_secs(60)), (2.0, Duration::from_secs(8))];
 /// Where uptime and the length of rounds have come down to their least: everybody is full.
 const RUSH: f64 = 1.0;
 
@@ -76,17 +76,23 @@ pub(super) fn need(around: &Neighbourhood, stuck: bool) -> Option<Need> {
     let share = f64::from(around.children) / f64::from(around.all_children.max(1));
     let mut wanted = missing * share.min(1.0);
     let alone = f64::from(around.children) / (TARGET * f64::from(around.capacity.max(1))) - 1.0;
-    if stuck && is_stuck(around) && alone > wanted {
+    if stuck && alone > wanted {
         wanted = alone;
-        urgency = urgency.max(0.5);
+        urgency = urgency.max(((alone + 1.0) * TARGET - TOO_FULL) / (RUSH - TOO_FULL));
     }
     let need = Need { wanted, candidates: around.candidates, urgency: urgency.clamp(0.0, 2.0) };
     (wanted > 0.0).then_some(need)
 }
 
-/// Whether the home is far too full, whatever others claim.
-pub(super) fn is_stuck(around: &Neighbourhood) -> bool {
-    around.capacity > 0 && f64::from(around.children) > STUCK * f64::from(around.capacity)
+/// How long the home may be as full as it is until others' room is believed no more; `None` if it is not far too full.
+pub(super) fn patience(around: &Neighbourhood) -> Option<Duration> {
+    let full = f64::from(around.children) / f64::from(around.capacity.max(1));
+    let [(little, long), (much, short)] = STUCK;
+    match around.capacity {
+        0 => None,
+        _ if full > much => Some(short),
+        _ => (full > little).then_some(long),
+    }
 }
 
 /// The part of those that are not among the fuller ones that should stop being supernodes, if this one is among them.

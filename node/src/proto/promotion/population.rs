@@ -56,6 +56,8 @@ struct Home {
     advertised: u32,
     signed_at: Instant,
     told: Neighbourhood,
+    /// The state of the net when it was looked at last.
+    seen: u64,
     admitted: (Instant, f64),
 }
 
@@ -68,6 +70,8 @@ pub(super) struct Net {
     liars: BTreeMap<usize, u32>,
     events: BinaryHeap<Reverse<(Instant, u64, Event)>>,
     count: u64,
+    /// Counts what changes any home's load.
+    version: u64,
     /// How often a role changed, and when last.
     pub(super) switches: u64,
     pub(super) longest_wait: Duration,
@@ -85,6 +89,7 @@ impl Net {
             liars: BTreeMap::new(),
             events: BinaryHeap::new(),
             count: 0,
+            version: 1,
             switches: 0,
             longest_wait: Duration::ZERO,
         };
@@ -222,7 +227,8 @@ impl Net {
             return self.push(SILENCE, Event::Seek(node));
         }
         let roomy = |home: &Home| home.advertised < CAPACITY;
-        let elsewhere = self.homes.iter().any(|(id, home)| *id != to && roomy(home));
+        let elsewhere = self.homes.iter().any(|(id, home)| *id != to && roomy(home))
+            || self.liars.keys().any(|liar| !self.nodes[node].avoids.contains(liar));
         let less_full = self.homes.values().any(|home| (home.advertised as usize) < HARD);
         let now = self.now.instant;
         let home = self.homes.get_mut(&to).unwrap();
@@ -256,6 +262,7 @@ impl Net {
             self.longest_wait = self.longest_wait.max(self.now.instant - since);
         }
         self.homes.get_mut(&to).unwrap().children.insert(node);
+        self.version += 1;
         self.advertise(to);
         self.tell(node, Input::Home(true));
         if self.nodes[node].reachable {
@@ -271,6 +278,7 @@ impl Net {
         let clear = home.advertised.abs_diff(children) >= CAPACITY / 20;
         if clear && home.signed_at + Duration::from_secs(2) <= now {
             (home.advertised, home.signed_at) = (children, now);
+            self.version += 1;
         }
     }
 
@@ -280,6 +288,10 @@ impl Net {
             return;
         }
         self.advertise(id);
+        let home = self.homes.get_mut(&id).unwrap();
+        if std::mem::replace(&mut home.seen, self.version) == self.version {
+            return self.push(Duration::from_secs(2), Event::Look(id));
+        }
         let home = &self.homes[&id];
         let candidates: Vec<_> =
             home.children.iter().copied().filter(|child| self.nodes[*child].reachable).collect();
@@ -351,15 +363,18 @@ impl Net {
             advertised: 1,
             signed_at: now,
             told: Neighbourhood::default(),
+            seen: 0,
             admitted: (now, 2.0 * RATE),
         };
         self.homes.insert(node, home);
+        self.version += 1;
         self.tell(node, Input::Serving(true));
         self.push(HOP, Event::Look(node));
     }
 
     fn step_down(&mut self, node: usize) {
         let Some(home) = self.homes.remove(&node) else { return };
+        self.version += 1;
         self.tell(node, Input::Serving(false));
         for child in home.children {
             self.nodes[child].home = None;

@@ -52,10 +52,11 @@ fn who_is_told_to_come_again_does_so_then_and_not_before() {
     scene.handle(Input::Candidates(vec![Candidate::new(address(1))]));
     scene.advance(ms(2900));
     assert_eq!((scene.home(), scene.sent_to(1, is_attach)), (None, 1));
+    let dialled = scene.dialled.len();
     scene.supernode(1).later = None;
     scene.advance(ms(200));
     assert_eq!((scene.home(), scene.sent_to(1, is_attach)), (Some(1), 2));
-    assert_eq!(scene.dialled, [1], "the link stayed open");
+    assert_eq!(scene.dialled.len(), dialled, "the link stayed open");
 }
 
 #[test]

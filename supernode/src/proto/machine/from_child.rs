@@ -113,7 +113,7 @@ impl Supernode {
             return self.world.tell_child(from, ToChild::Refused(Refusal::Presence));
         }
         let known = self.children.contains(&from) || from == self.world.own();
-        match if known { Word::Enter } else { self.may_enter() } {
+        match if known { Word::Enter } else { self.may_enter(from) } {
             Word::Enter => {}
             Word::Elsewhere => return self.redirect(from),
             Word::Later(wait) => {
@@ -129,10 +129,10 @@ impl Supernode {
         }
     }
 
-    fn may_enter(&mut self) -> Word {
+    fn may_enter(&mut self, node: NodeId) -> Word {
         let places = (self.children.len(), self.children.capacity());
         let elsewhere = self.elsewhere();
-        self.door.ask(places, elsewhere, self.world.now.instant, &mut self.world.rng)
+        self.door.ask(node, places, elsewhere, self.world.now.instant, &mut self.world.rng)
     }
 
     fn take_child(&mut self, from: NodeId, presence: Verified<Presence>, journal: JournalMark) {

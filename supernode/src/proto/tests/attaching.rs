@@ -49,6 +49,8 @@ fn a_full_supernode_answers_with_alternatives() {
     net.run(SECOND);
     assert_eq!(redirected(&mut net, "bob"), Some(1));
     assert_eq!(net.supernode("s0").children(), 1);
+    net.attach("bob", "s0", 0);
+    assert!(attached(&mut net, "bob").is_some(), "who comes back found nothing elsewhere");
 }
 
 #[test]
