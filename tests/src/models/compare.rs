@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Model, Outcome, PAGE, State, chord::Chord, gnutella::Gnutella, kazaa::Kazaa, napster::Napster,
+    Model, Outcome, PAGE, State, chord::Chord, gnutella::Gnutella, kazaa::Kazaa, napster::Napster, nearmesh,
     ultrapeers::Ultrapeers,
 };
 use crate::{
@@ -266,6 +266,10 @@ pub fn table(standings: &[Standing]) -> Table {
     );
     for standing in standings {
         table.push(cells(standing));
+        if standing.system == nearmesh::NAME {
+            table.note += " Nearmesh's row is not a model but the real machines: its times are those of the slower of single copies and popular \
+                files, its bytes those between supernodes, and after the loss means within ten seconds.";
+        }
     }
     table
 }

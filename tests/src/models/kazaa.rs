@@ -1,7 +1,7 @@
 //! KaZaA: a node asks its supernode; if that one's children give too little, it asks a few of the supernodes that it is linked with, and that was it.
 //!
 //! The figures are those that the vendor pushed to clients (giFT-FastTrack, PROTOCOL, message 0x1F): `SearchIndirectNodesMin` 6,
-//! `SearchIndirectNodesMax` 10, `SearchIndirectEndResults` 10. What they mean is the notes' reading: six supernodes at once, then one
+//! `SearchIndirectNodesMax` 10, `SearchIndirectEndResults` 10. What they mean is our reading: six supernodes at once, then one
 //! after another up to ten, until there are ten results. Each is asked by the own supernode, not on from one to the next.
 
 use std::time::Duration;

@@ -4,7 +4,10 @@
 //! noticed or nothing, here the time goes on: "right after" are the questions of the first [`STRUCK`]. Who had lost the home when asking counts as
 //! having found nothing, as in the models.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 
 use super::{
     PAGE,
@@ -16,6 +19,8 @@ use crate::{
     workload::{Asked, Workload, parameters::MATCH_NOTHING},
 };
 
+/// The row's name.
+pub const NAME: &str = "Nearmesh";
 /// Seconds after the loss that count as right after (guess: a few of the transport's idle timeouts).
 pub const STRUCK: f64 = 10.0;
 /// Seconds after which it counts as settled (guess; the goal is 20).
@@ -75,7 +80,7 @@ fn at_rest(outcome: &Outcome, workload: &Workload) -> Standing {
     };
     let results = outcome.questions.get("popular").map_or(f64::NAN, |figures| figures.results.mean);
     Standing {
-        system: "Nearmesh".to_owned(),
+        system: NAME.to_owned(),
         holders: outcome.supernodes,
         single_copy: found(outcome, "rare"),
         page: (results / PAGE as f64).min(1.0),
@@ -98,8 +103,7 @@ fn found(outcome: &Outcome, kind: &str) -> f64 {
 
 /// How word questions are mixed.
 fn shares(workload: &Workload) -> [(&'static str, f64); 3] {
-    use rand::SeedableRng;
-    let rng = &mut rand_chacha::ChaCha8Rng::seed_from_u64(workload.seed());
+    let rng = &mut ChaCha8Rng::seed_from_u64(workload.seed());
     let (mut rare, mut popular) = (0.0, 0.0);
     for _ in 0..DRAWS {
         match workload.next_query(rng).asked {
@@ -112,6 +116,6 @@ fn shares(workload: &Workload) -> [(&'static str, f64); 3] {
     [("nothing", MATCH_NOTHING), ("rare", rare * matching), ("popular", popular * matching)]
 }
 
-fn milliseconds(count: f64) -> std::time::Duration {
-    std::time::Duration::from_secs_f64(count.max(0.0) / 1000.0)
+fn milliseconds(count: f64) -> Duration {
+    Duration::from_secs_f64(count.max(0.0) / 1000.0)
 }

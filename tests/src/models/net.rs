@@ -10,7 +10,7 @@ use crate::workload::{FileId, Node, Workload, places::Place};
 pub(super) enum Choice {
     /// Any one.
     Random,
-    /// The nearest of five: KaZaA probed so many (slides on the FastTrack overlay; DESIGN section 5).
+    /// The nearest of five: KaZaA probed so many (slides on the FastTrack overlay), and Nearmesh's nodes do.
     NearestOfFive,
 }
 

@@ -1,6 +1,6 @@
 //! Query routing tables: for each ultrapeer a table of bits, one for each word that its leaves' names have.
 
-/// Entries of a table. LimeWire: 128 Ki (`UltrapeerSettings` and the QRP draft advise 64 KB as bits or less).
+/// Entries of a table: LimeWire's setting. The draft on query routing between ultrapeers advises 64 KB.
 pub(super) const ENTRIES: u32 = 128 * 1024;
 /// Bytes of one, as bits.
 pub(super) const BYTES: u32 = ENTRIES / 8;
@@ -34,7 +34,7 @@ impl RoutingTables {
         })
     }
 
-    /// Multiplicative hashing, as in the QRP draft.
+    /// Multiplicative hashing.
     fn place(peer: u32, word: u32) -> (usize, u64) {
         let entry = word.wrapping_mul(0x4f1b_bcdc) >> (32 - ENTRIES.ilog2());
         (peer as usize * WORDS + entry as usize / 64, 1 << (entry % 64))

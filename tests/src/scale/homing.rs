@@ -580,7 +580,8 @@ impl Net {
     /// Closes the links that nothing needs.
     fn prune(&mut self, peer: Peer) {
         let child = &self.children[peer as usize];
-        let busy = matches!(child.stage, Stage::Listing | Stage::Attaching | Stage::Waiting).then_some(child.busy);
+        let busy =
+            matches!(child.stage, Stage::Listing | Stage::Attaching | Stage::Waiting).then_some(child.busy);
         let needed = [Some(child.home), Some(child.standby), busy];
         if self.children[peer as usize].serves {
             return;

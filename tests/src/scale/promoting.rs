@@ -67,7 +67,8 @@ impl Net {
         };
         self.tell_role(peer, Input::Facts(facts));
         let machine = self.supers[peer as usize].as_ref().map(|running| &running.machine);
-        let around = machine.filter(|_| self.children[peer as usize].serves).map(|machine| machine.neighbourhood());
+        let around =
+            machine.filter(|_| self.children[peer as usize].serves).map(|machine| machine.neighbourhood());
         let children = machine.map_or(0, |machine| machine.children());
         if let Some(role) = self.roles.get_mut(&peer)
             && around.is_some()

@@ -38,7 +38,11 @@ fn bound(checked: &super::Checked) -> Expectation {
 fn facts(outcome: &Outcome) -> Vec<Fact> {
     let mut facts = vec![
         Fact::new("supernode machines", "all real", "nearmesh-supernode's proto::Supernode"),
-        Fact::new("ordinary nodes", "light", "they say what nearmesh's proto::Client says, in a few hundred bytes each"),
+        Fact::new(
+            "ordinary nodes",
+            "light",
+            "they say what nearmesh's proto::Client says, in a few hundred bytes each",
+        ),
         Fact::new("children of a supernode", format!("{:.0}", outcome.state.children.mean), "measured"),
         Fact::new("links of a supernode", format!("{:.0}", outcome.state.links.mean), "measured"),
         Fact::new("measured for", format!("{:.0} s", outcome.measured), "the scenario"),
@@ -51,7 +55,8 @@ fn facts(outcome: &Outcome) -> Vec<Fact> {
 }
 
 fn questions(outcome: &Outcome) -> Table {
-    let columns = ["asked", "recall", "p50 ms", "p99 ms", "queries", "most", "requests", "bytes", "results", "waves"];
+    let columns =
+        ["asked", "recall", "p50 ms", "p99 ms", "queries", "most", "requests", "bytes", "results", "waves"];
     let mut table = Table::new("Questions", &["kind"], &columns)
         .noted("Queries, requests and bytes: between supernodes, for one question. Recall: of what was there all the time.");
     for (kind, figures) in &outcome.questions {

@@ -374,7 +374,8 @@ impl<'a> Run<'a> {
             recovery: self.recovery.clone(),
             switched: net.switches as f64 / f64::from(state.running.max(1)),
             put_off: net.put_off,
-            provision: supernodes / (f64::from(state.homed) / (0.65 * f64::from(self.scenario.net.capacity))).max(1.0),
+            provision: supernodes
+                / (f64::from(state.homed) / (0.65 * f64::from(self.scenario.net.capacity))).max(1.0),
             measured,
             wrong: outcomes.values().flat_map(|outcome| outcome.wrong.iter().cloned()).collect(),
             machine: Machine { events: net.events(), seconds: took.as_secs_f64(), memory: peak_memory() },

@@ -148,7 +148,11 @@ impl Oracle {
             Event::SearchDone { id, .. } => self.on_search_done(*id, view),
             Event::Found { id, nodes } => self.on_found(*id, nodes, view),
             Event::Failed { id, reason } => self.on_failed(*id, reason, view),
-            Event::Standby(_) | Event::Neighbourhood(_) | Event::HostCache(_) | Event::Relays(_) | Event::Signal { .. } => {}
+            Event::Standby(_)
+            | Event::Neighbourhood(_)
+            | Event::HostCache(_)
+            | Event::Relays(_)
+            | Event::Signal { .. } => {}
         }
     }
 
