@@ -12,7 +12,7 @@ use super::{
     Act, Event, Machine, Outcome, Sample, Scenario, VolumeRate,
     outcome::{Law, Signalling},
 };
-use crate::scale::{Lie, ACK, KEEP_ALIVE, Kind, Net, PROBE, Peer};
+use crate::scale::{ACK, KEEP_ALIVE, Kind, Lie, Net, PROBE, Peer};
 
 /// Between two samples.
 const SAMPLE: Duration = Duration::from_secs(5);
