@@ -22,4 +22,5 @@ pub use io::{
     peer_path::{PathNews, PeerPath, PeerPathError},
     probe::Probe,
     tls::{TlsConfigs, TlsError},
+    transport::Pace,
 };

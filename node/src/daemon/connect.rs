@@ -17,7 +17,7 @@ use nearmesh_common::{
     presence::Presence,
     wire::{NodeAddress, query::Source},
 };
-use nearmesh_relay::{DialError, PeerPathError};
+use nearmesh_relay::{DialError, Pace, PeerPathError};
 use thiserror::Error;
 use tokio::time::sleep;
 
@@ -44,6 +44,8 @@ pub struct Target {
     pub home: Option<NodeId>,
     /// Whether it can be dialled, by its own word.
     pub reach: Reach,
+    /// How soon the end of a connection to it must be noticed, if it is dialled.
+    pub pace: Pace,
 }
 
 /// Why a node was not reached.
@@ -85,21 +87,27 @@ pub enum ConnectError {
 
 impl From<NodeAddress> for Target {
     fn from(NodeAddress { node, addresses }: NodeAddress) -> Self {
-        Self { node, addresses, home: None, reach: Reach::Unknown }
+        Self { node, addresses, home: None, reach: Reach::Unknown, pace: Pace::Quick }
     }
 }
 
 impl From<&Presence> for Target {
     fn from(presence: &Presence) -> Self {
         let addresses = presence.addresses.clone();
-        Self { node: presence.node, addresses, home: Some(presence.home), reach: presence.reach }
+        Self {
+            node: presence.node,
+            addresses,
+            home: Some(presence.home),
+            reach: presence.reach,
+            pace: Pace::Quick,
+        }
     }
 }
 
 impl From<&Source> for Target {
     fn from(source: &Source) -> Self {
         let addresses = source.addresses.to_vec();
-        Self { node: source.node, addresses, home: Some(source.home), reach: source.reach }
+        Self { node: source.node, addresses, home: Some(source.home), reach: source.reach, pace: Pace::Quick }
     }
 }
 
@@ -154,7 +162,7 @@ impl Node {
 
     async fn dial(self: &Arc<Self>, peer: &Target) -> Result<Lease, ConnectError> {
         let address = NodeAddress { node: peer.node, addresses: peer.addresses.clone() };
-        let connection = dial(&self.endpoint, &address).await?;
+        let connection = dial(&self.endpoint, &address, peer.pace).await?;
         Ok(self.adopt(peer.node, connection))
     }
 

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use nearmesh_common::{
     NodeId, dialable::is_dialable, presence::MAX_ADDRESSES, scope::Scope, wire::NodeAddress,
 };
-use nearmesh_relay::io::endpoint::{DialError, Endpoint};
+use nearmesh_relay::{DialError, Endpoint, Pace};
 use thiserror::Error;
 use tokio::{task::JoinSet, time::timeout};
 use tracing::debug;
@@ -43,8 +43,12 @@ pub enum UnreachedError {
 ///
 /// # Errors
 /// If none does.
-pub async fn dial(endpoint: &Endpoint, peer: &NodeAddress) -> Result<quinn::Connection, UnreachedError> {
-    timeout(DIAL_TIMEOUT, dial_staggered(endpoint, peer))
+pub async fn dial(
+    endpoint: &Endpoint,
+    peer: &NodeAddress,
+    pace: Pace,
+) -> Result<quinn::Connection, UnreachedError> {
+    timeout(DIAL_TIMEOUT, dial_staggered(endpoint, peer, pace))
         .await
         .unwrap_or(Err(UnreachedError::TimedOut(peer.node)))
 }
@@ -52,6 +56,7 @@ pub async fn dial(endpoint: &Endpoint, peer: &NodeAddress) -> Result<quinn::Conn
 async fn dial_staggered(
     endpoint: &Endpoint,
     peer: &NodeAddress,
+    pace: Pace,
 ) -> Result<quinn::Connection, UnreachedError> {
     let node = peer.node;
     let mut attempts = JoinSet::new();
@@ -64,7 +69,7 @@ async fn dial_staggered(
         if let Some(address) = next.take() {
             delay = if Scope::of(address.ip()) == Scope::Global { ATTEMPT_DELAY } else { NEAR_ATTEMPT_DELAY };
             let endpoint = endpoint.clone();
-            attempts.spawn(async move { (address, endpoint.dial(node, address).await) });
+            attempts.spawn(async move { (address, endpoint.dial_at(pace, node, address).await) });
         }
         let outcome = match addresses.len() {
             0 => attempts.join_next().await,

@@ -23,6 +23,7 @@ use nearmesh_common::{
     signed::Signer,
     wire::{LinkMessage, NodeAddress, Open},
 };
+use nearmesh_relay::Pace;
 use nearmesh_supernode::proto::Peer;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -32,7 +33,7 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    connect::ConnectError,
+    connect::{ConnectError, Target},
     connections::{CloseCode, Lease},
     node::Node,
     outbox::{Outbox, Waiting, outbox},
@@ -115,18 +116,23 @@ impl Links {
     }
 
     /// Opens a link to `peer`, unless there is one. Told by `Up` or `DialFailed`.
-    pub async fn dial(self: Arc<Self>, node: &Arc<Node>, peer: NodeAddress) {
+    pub async fn dial(self: Arc<Self>, node: &Arc<Node>, peer: NodeAddress, pace: Pace) {
         if self.table.contains_key(&peer.node) {
             return;
         }
-        if let Err(error) = self.try_dial(node, &peer).await {
+        if let Err(error) = self.try_dial(node, &peer, pace).await {
             debug!(node = %peer.node.short(), %error, "no link");
             let _ = self.events.send(LinkEvent::DialFailed { node: peer.node }).await;
         }
     }
 
-    async fn try_dial(self: &Arc<Self>, node: &Arc<Node>, peer: &NodeAddress) -> Result<(), LinkError> {
-        let lease = node.connect(&peer.clone().into()).await?;
+    async fn try_dial(
+        self: &Arc<Self>,
+        node: &Arc<Node>,
+        peer: &NodeAddress,
+        pace: Pace,
+    ) -> Result<(), LinkError> {
+        let lease = node.connect(&Target { pace, ..peer.clone().into() }).await?;
         let connection = lease.connection().clone();
         let signer = super::accept::identify(&connection).ok_or(LinkError::Unidentified)?;
         let (mut send, receive) = connection.open_bi().await.map_err(|_| LinkError::Broken)?;

@@ -9,6 +9,7 @@ use nearmesh_common::{
         signal::{End, MAX_SIGNAL_ADDRESSES, SessionId, SignalBody},
     },
 };
+use nearmesh_relay::Pace;
 use tokio::time::sleep;
 use tracing::debug;
 
@@ -65,7 +66,7 @@ impl Node {
         let node = Arc::clone(self);
         tokio::spawn(async move {
             let _under_way = under_way;
-            match dial(&node.endpoint, &NodeAddress { node: from, addresses }).await {
+            match dial(&node.endpoint, &NodeAddress { node: from, addresses }, Pace::Quick).await {
                 // It lingers; who asked for it keeps it.
                 Ok(connection) => drop(node.adopt(from, connection)),
                 Err(error) => debug!(from = %from.short(), %error, "was asked to dial"),

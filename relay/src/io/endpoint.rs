@@ -32,6 +32,7 @@ use super::{
     reservation::Reservation,
     socket::SharedSocket,
     tls::{self, QuicConfigs, TlsConfigs, TlsError},
+    transport::Pace,
 };
 use crate::proto::{
     nat::Token,
@@ -157,7 +158,12 @@ impl Endpoint {
     /// In TLS 1.3 the other side looks at our certificate last: if it does not trust it, it closes the connection just after
     /// this has returned it.
     pub async fn dial(&self, node: NodeId, addr: SocketAddr) -> Result<Connection, DialError> {
-        self.connect(self.configs().client.clone(), node, addr).await
+        self.dial_at(Pace::Quick, node, addr).await
+    }
+
+    /// The same for a connection whose end need not be noticed as soon.
+    pub async fn dial_at(&self, pace: Pace, node: NodeId, addr: SocketAddr) -> Result<Connection, DialError> {
+        self.connect(self.configs().client(pace), node, addr).await
     }
 
     /// Connects to an authority as a newcomer; `client_cfg` trusts the root that the ticket names.

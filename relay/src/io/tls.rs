@@ -9,7 +9,10 @@ use quinn::{
 };
 use thiserror::Error;
 
-use super::{congestion::PathEpoch, transport};
+use super::{
+    congestion::PathEpoch,
+    transport::{self, Pace},
+};
 
 /// A newcomer's first packet carries a destination connection id that begins like this, so that the answerer knows which of
 /// its two faces to show before it reads any TLS. Whoever forges it meets the enrolment protocol, and nothing else.
@@ -46,7 +49,7 @@ pub enum TlsError {
 #[derive(Debug)]
 pub(crate) struct QuicConfigs {
     pub(crate) server: Arc<ServerConfig>,
-    pub(crate) client: ClientConfig,
+    client: ClientConfig,
     pub(crate) enrol_server: Option<Arc<ServerConfig>>,
 }
 
@@ -59,7 +62,7 @@ impl QuicConfigs {
             None => ServerConfig::with_crypto(crypto_of_members.clone()),
         };
         server.crypto = crypto_of_members;
-        server.transport_config(transport::member());
+        server.transport_config(transport::member_accepted());
         let enrol_server = match tls.enrol_server {
             None => None,
             Some(tls) => {
@@ -71,8 +74,17 @@ impl QuicConfigs {
         };
         check_alpn("dialing members", &tls.client.alpn_protocols, ALPN)?;
         let mut client = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls.client)?));
-        client.transport_config(transport::member());
+        client.transport_config(transport::member(Pace::Quick));
         Ok(Self { server: Arc::new(server), client, enrol_server })
+    }
+
+    /// For dialling a member.
+    pub(crate) fn client(&self, pace: Pace) -> ClientConfig {
+        let mut client = self.client.clone();
+        if pace != Pace::Quick {
+            client.transport_config(transport::member(pace));
+        }
+        client
     }
 
     /// For dialling a member whose path changes.

@@ -28,7 +28,11 @@ mod spreading;
 mod table;
 mod tending;
 
-use std::{collections::VecDeque, net::SocketAddr, time::Instant};
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use division::Division;
 use known::{Known, Stage};
@@ -155,11 +159,15 @@ impl Membership {
         self.groups().all().filter(move |group| *group != own)
     }
 
-    /// The linked members of `group`, the nearest first.
+    /// The linked members of `group`, the nearest first; before others those whose link we need, because no other is sure to stay.
     pub(super) fn contacts(&self, group: Group, links: &Links) -> Vec<NodeId> {
         let mut found: Vec<_> = self.table.members_in(self.groups().ids(group)).collect();
-        found.sort_by_key(|node| links.rtt(node));
+        found.sort_by_key(|node| self.distance(node, links));
         found
+    }
+
+    fn distance(&self, node: &NodeId, links: &Links) -> (bool, Duration) {
+        (self.table.get(node).is_none_or(|known| !known.mine), links.rtt(node))
     }
 
     /// By whom `to` is reached: itself if it is linked, else the nearest contact in its group, or in what was its group before a change; if there
@@ -169,7 +177,7 @@ impl Membership {
             return Some(*to);
         }
         let nearest = |groups: Groups, id: &NodeId| {
-            self.table.members_in(groups.ids(groups.of(&id.0))).min_by_key(|node| links.rtt(node))
+            self.table.members_in(groups.ids(groups.of(&id.0))).min_by_key(|node| self.distance(node, links))
         };
         let own = self.own.record().content.node;
         let before = || self.former_groups().and_then(|former| nearest(former, to));

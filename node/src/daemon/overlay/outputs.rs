@@ -6,7 +6,7 @@ use nearmesh_common::{
     NodeId,
     wire::{LinkMessage, NodeAddress, file::JournalMark, home::RequestId},
 };
-use nearmesh_relay::proto::nat::Token;
+use nearmesh_relay::{Pace, proto::nat::Token};
 use nearmesh_supernode::proto::{self as supernode, CloseReason, Supernode};
 use tracing::{info, warn};
 
@@ -16,6 +16,9 @@ use crate::{
     proto::{self as client, Candidate, Event, promotion},
     shares::Batch,
 };
+
+/// Links from which on each is kept alive more seldom: 5 kB/s is what all signalling may cost, and 128 take 1.7 of it (guess).
+const MANY_LINKS: usize = 128;
 
 impl OverlayTask {
     /// Carries out what the machines decided, until neither has anything more to say.
@@ -72,13 +75,27 @@ impl OverlayTask {
         if node == self.node.id || self.linked.contains_key(&node) {
             self.client.handle(client::Input::LinkUp { node }, now());
         } else {
-            self.dial(peer);
+            self.dial(peer, Pace::Quick);
         }
     }
 
-    fn dial(&self, peer: NodeAddress) {
+    fn dial(&self, peer: NodeAddress, pace: Pace) {
         let node = Arc::clone(&self.node);
-        tokio::spawn(async move { Arc::clone(&node.links).dial(&node, peer).await });
+        tokio::spawn(async move { Arc::clone(&node.links).dial(&node, peer, pace).await });
+    }
+
+    /// How soon we must notice that another supernode is gone: at once in a full mesh, where it is one of few.
+    fn pace(&self) -> Pace {
+        match &self.supernode {
+            Some(supernode) if supernode.group_bits() > 0 => {
+                if self.linked.len() < MANY_LINKS {
+                    Pace::Steady
+                } else {
+                    Pace::Calm
+                }
+            }
+            _ => Pace::Quick,
+        }
     }
 
     fn probe(&self, peer: NodeAddress) {
@@ -164,7 +181,7 @@ impl OverlayTask {
                     let peer = peer.clone();
                     self.tell_supernode(supernode::Input::LinkUp { peer });
                 }
-                None => self.dial(peer),
+                None => self.dial(peer, self.pace()),
             },
             supernode::Output::Close { node, reason } => {
                 let code = match reason {

@@ -11,7 +11,7 @@ use nearmesh_common::{
     },
 };
 use nearmesh_relay::{
-    PathHandle, VirtualAddr,
+    Pace, PathHandle, VirtualAddr,
     io::{path_driver::SessionOver, reservation::ReservationEvent},
     kick,
     proto::path::{Input, Route},
@@ -97,7 +97,13 @@ async fn hold(
     if relay == node.id {
         return Ok("it is this node itself".to_owned());
     }
-    let target = Target { node: relay, addresses: offer.addresses, home: None, reach: Reach::Unknown };
+    let target = Target {
+        node: relay,
+        addresses: offer.addresses,
+        home: None,
+        reach: Reach::Unknown,
+        pace: Pace::Quick,
+    };
     let lease = match timeout(CONNECT_TIMEOUT, node.connect(&target)).await {
         Ok(Ok(lease)) => lease,
         Ok(Err(error)) => return Ok(error.to_string()),

@@ -133,7 +133,9 @@ impl Membership {
                 let due = self.table.next_resting(again).filter(|(at, _)| *at <= world.now.instant);
                 let Some((at, node)) = due else { break };
                 if self.table.get(&node).is_some_and(Known::may_serve) {
-                    self.dial(&node, world);
+                    if !self.dial(&node, world) {
+                        break;
+                    }
                 } else {
                     self.table.set_stage(&node, Stage::Resting { at, dial: Dial::OnNeed });
                 }

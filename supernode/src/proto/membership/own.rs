@@ -18,7 +18,9 @@ use super::super::{placement::Groups, world::World};
 const STEP_DIVISOR: u32 = 20;
 /// A clear step of our group's size: an eighth, which is a sixteenth in the estimate of the number of groups (guess).
 const SIZE_DIVISOR: u16 = 8;
-/// How long between two records because of a clear step (guess: a rush of children is told of in a few).
+/// How long between two records because of it (guess: whether the net is divided anew is a matter of minutes).
+const SIZE_EVERY: Duration = Duration::from_secs(10);
+/// How long between two records because of a clear step of load (guess: a rush of children is told of in a few).
 const STEP_EVERY: Duration = Duration::from_secs(2);
 /// And at least so long for each link that it goes to: 30 kB/s, while there is a rush.
 const STEP_PER_LINK: Duration = Duration::from_millis(20);
@@ -101,19 +103,24 @@ impl Own {
 
     /// When it is time.
     pub(super) fn due(&self) -> Instant {
-        let step = STEP_EVERY.max(STEP_PER_LINK * self.links);
-        self.signed_at + if self.is_clear_step() { step } else { REFRESH }
+        let wait = match (self.is_clear_step(), self.is_size_step()) {
+            (true, _) => STEP_EVERY.max(STEP_PER_LINK * self.links),
+            (false, true) => SIZE_EVERY.max(STEP_PER_LINK * self.links),
+            (false, false) => REFRESH,
+        };
+        self.signed_at + wait
     }
 
     fn is_clear_step(&self) -> bool {
-        let SupernodeRecord { children: told, capacity, group_bits, group_size, .. } = self.record.content;
-        let size_step = group_size.abs_diff(self.group_size) > group_size / SIZE_DIVISOR;
-        // In a full mesh everybody sees the size himself.
-        if group_bits > 0 && size_step {
-            return true;
-        }
+        let SupernodeRecord { children: told, capacity, .. } = self.record.content;
         let step = (capacity / STEP_DIVISOR).max(1);
         (told < capacity) != (self.children < capacity) || told.abs_diff(self.children) >= step
+    }
+
+    /// In a full mesh everybody sees the size himself.
+    fn is_size_step(&self) -> bool {
+        let SupernodeRecord { group_bits, group_size: told, .. } = self.record.content;
+        group_bits > 0 && told.abs_diff(self.group_size) > told / SIZE_DIVISOR
     }
 
     fn sign(&mut self, world: &World) {

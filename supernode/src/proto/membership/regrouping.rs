@@ -23,7 +23,7 @@ pub(super) const ROUND: Duration = Duration::from_secs(5);
 /// In which rounds somebody who is lost is tried: 250 B/s of handshakes that lead nowhere.
 const PROBE_ROUNDS: u32 = 3;
 /// In which rounds a mate is told what we see: a message of 12 bytes, and everybody has heard from somebody within a minute.
-const DIGEST_ROUNDS: u32 = 4;
+const DIGEST_ROUNDS: u32 = 8;
 
 impl Membership {
     /// About how many supernodes there are, this one included.
@@ -44,7 +44,7 @@ impl Membership {
         if let Some(groups) = self.division.next(self.number(), majority, world.now.instant) {
             self.regroup(groups, false, world);
         }
-        if round % PROBE_ROUNDS == 0 || self.table.members().len() == 0 {
+        if round.is_multiple_of(PROBE_ROUNDS) || self.table.members().len() == 0 {
             self.probe(world);
         }
         if self.mates().next().is_none()
@@ -53,7 +53,7 @@ impl Membership {
             self.ask_for_mates(whom, world);
         }
         self.ask_if_restless(world);
-        if round % DIGEST_ROUNDS == 0 {
+        if round.is_multiple_of(DIGEST_ROUNDS) {
             self.tell_digest(world);
         }
     }

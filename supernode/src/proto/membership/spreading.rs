@@ -33,7 +33,7 @@ const MOST_MATES: u8 = MAX_SUPERNODE_LIST as u8;
 const PULL_EVERY: Duration = Duration::from_secs(1);
 /// Before it is asked, in milliseconds: what is on its way comes without asking (guess).
 const PULL_WAIT: std::ops::Range<u64> = 100..500;
-/// For how many rounds others are asked after one told us of somebody whom we lacked (guess).
+/// For how many rounds others are asked after one saw others than we do, or told us of somebody whom we lacked (guess).
 const RESTLESS_ROUNDS: u32 = 4;
 /// With fewer mates nothing is waited for.
 const FEW_MATES: usize = 3;
@@ -189,6 +189,7 @@ impl Membership {
         if bits != self.groups().bits() || !self.is_mate(&from) || sees == self.sees() {
             return;
         }
+        self.be_restless();
         let waits = self.mates().nth(FEW_MATES).is_some();
         let wait = if waits { world.rng.random_range(PULL_WAIT) } else { 0 };
         let soon = world.now.instant + Duration::from_millis(wait);

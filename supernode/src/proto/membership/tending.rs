@@ -231,7 +231,7 @@ impl Membership {
     }
 
     fn whom_to_ask(&self, group: Group, linked: &[NodeId], tries: u8, world: &mut World) -> Option<NodeId> {
-        let contact = linked.choose(&mut world.rng).copied().filter(|_| tries % 3 == 0);
+        let contact = linked.choose(&mut world.rng).copied().filter(|_| tries.is_multiple_of(3));
         let mate = || self.mates().choose(&mut world.rng);
         let whom = if tries % 3 == 2 { None } else { contact.or_else(mate) };
         let before = self.former_groups().filter(|_| linked.is_empty()).and_then(|former| {

@@ -20,7 +20,7 @@ fn up_to_64_are_one_full_mesh() {
 fn seventy_are_eight_groups() {
     let crowd = Crowd::of(70);
     assert_eq!(crowd.flaws(3), Vec::<String>::new());
-    eprintln!("70: {:?}", crowd.degrees());
+    assert!(crowd.degrees().0 <= 40, "{:?} links", crowd.degrees());
 }
 
 #[test]
@@ -34,12 +34,12 @@ fn two_hundred_are_sixteen_groups_and_each_is_two_hops_from_any_other() {
         }
     }
     let (mean, most) = crowd.degrees();
-    assert!(mean <= 12 + 15 * 3 && most <= 100, "{mean} links each, {most} at most");
+    assert!(mean <= 12 + 15 * 3 && most <= 120, "{mean} links each, {most} at most");
     crowd.bytes = Some(0);
     crowd.dials = 0;
     crowd.run(SECOND * 600);
     let rate = crowd.bytes.unwrap_or_default() / 600 / 200;
-    eprintln!("200: {mean} {most} links; {rate} B/s, {} dials", crowd.dials);
+    eprintln!("{mean} links each, {most} at most; {rate} B/s; {} dials in ten minutes", crowd.dials);
     assert!(rate < 500, "{rate} bytes a second for each that has nothing to say");
 }
 
@@ -48,12 +48,12 @@ fn six_hundred_are_thirty_two_groups() {
     let mut crowd = Crowd::of(600);
     assert_eq!(crowd.flaws(5), Vec::<String>::new());
     let (mean, most) = crowd.degrees();
-    assert!(mean <= 19 + 31 * 3 && most <= 250, "{mean} links each, {most} at most");
+    assert!(mean <= 19 + 31 * 4 && most <= 350, "{mean} links each, {most} at most");
     crowd.bytes = Some(0);
     crowd.dials = 0;
     crowd.start(600);
     crowd.run(SECOND * 10);
-    eprintln!("600: {mean} {most} links; one more: {:?} bytes, {} dials", crowd.bytes, crowd.dials);
+    eprintln!("{mean} links each, {most} at most; one more: {:?} bytes, {} dials", crowd.bytes, crowd.dials);
     crowd.run(SECOND * 50);
     assert_eq!(crowd.flaws(5), Vec::<String>::new());
 }
