@@ -114,8 +114,8 @@ pub struct Promotion {
     facts: Facts,
     bandwidth: Option<(Instant, Option<u64>)>,
     around: Option<Neighbourhood>,
-    /// Since when the home is far too full.
-    stuck_since: Option<Instant>,
+    /// The home is far too full.
+    stuck: Option<Stuck>,
     /// Since when there is no home, if there was one before.
     orphan_since: Option<Instant>,
     had_home: bool,
@@ -137,6 +137,15 @@ enum Stage {
     Serving { spare: Option<Spare>, unfit_since: Option<Instant> },
 }
 
+/// The home is far too full.
+#[derive(Clone, Copy, Debug)]
+struct Stuck {
+    since: Instant,
+    /// When others' room is believed no more.
+    at: Instant,
+    over: bool,
+}
+
 /// There are too many.
 #[derive(Clone, Copy, Debug)]
 struct Spare {
@@ -155,7 +164,7 @@ impl Promotion {
             facts: Facts::default(),
             bandwidth: None,
             around: None,
-            stuck_since: None,
+            stuck: None,
             orphan_since: None,
             had_home: false,
             stage: Stage::Calm,
@@ -171,13 +180,9 @@ impl Promotion {
     /// When to say [`Input::Timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.stage {
-            Stage::Calm => {
-                let patience = self.around.as_ref().and_then(need::patience);
-                let stuck = self.stuck_since.filter(|_| self.promote == Promote::Auto);
-                stuck.zip(patience).map(|(since, patience)| since + patience)
-            }
+            Stage::Calm => self.stuck_at(),
             Stage::Switching => None,
-            Stage::Round { at, .. } => Some(at),
+            Stage::Round { at, .. } => Some(self.stuck_at().map_or(at, |stuck| stuck.min(at))),
             Stage::Measuring { until } => Some(until),
             Stage::Serving { spare, unfit_since } => {
                 let unfit = unfit_since.map(|since| since + UNFIT_AFTER);
@@ -222,7 +227,7 @@ impl Promotion {
         let Some(full) = full else {
             return fitness::lasting_objection(&self.facts, 1).map_or(Why::NotAsked, Why::Unfit);
         };
-        let Some(need) = self.need(now) else { return Why::Enough { full } };
+        let Some(need) = self.need() else { return Why::Enough { full } };
         let left = self.waits.left(now.wall);
         match self.objection(Some(need), now) {
             Some(unfit) => Why::Unfit(unfit),
@@ -242,8 +247,11 @@ impl Promotion {
 
     fn handle_neighbourhood(&mut self, around: Neighbourhood, now: Now) {
         self.around = Some(around);
-        let since = self.stuck_since.unwrap_or(now.instant);
-        self.stuck_since = need::patience(&around).map(|_| since);
+        let since = self.stuck.map_or(now.instant, |stuck| stuck.since);
+        self.stuck = need::patience(&around).map(|patience| {
+            let at = since + patience;
+            Stuck { since, at, over: at <= now.instant }
+        });
     }
 
     /// Another home has its own view, and says so if it matters.
@@ -252,7 +260,7 @@ impl Promotion {
             return;
         }
         self.around = None;
-        self.stuck_since = None;
+        self.stuck = None;
         self.orphan_since = (!has_one && self.had_home).then_some(self.orphan_since.unwrap_or(now.instant));
         self.had_home |= has_one;
     }
@@ -269,7 +277,7 @@ impl Promotion {
         self.stage = if serving { Stage::Serving { spare: None, unfit_since: None } } else { Stage::Calm };
         self.orphan_since = None;
         self.around = None;
-        self.stuck_since = None;
+        self.stuck = None;
         if self.promote == Promote::Auto {
             self.waits.switched(now.wall);
             self.outputs.push_back(Output::Keep(self.waits));
@@ -288,6 +296,10 @@ impl Promotion {
     }
 
     fn handle_timeout(&mut self, now: Now) {
+        if self.stuck_at().is_some_and(|at| at <= now.instant) {
+            self.stuck = self.stuck.map(|stuck| Stuck { over: true, ..stuck });
+            self.look(now);
+        }
         match self.stage {
             Stage::Round { at, boost, supernodes, .. } if at <= now.instant => {
                 self.draw(boost, supernodes, now);
@@ -302,11 +314,11 @@ impl Promotion {
     fn look(&mut self, now: Now) {
         match self.stage {
             Stage::Calm if self.promote == Promote::Auto => {
-                if let Some(length) = self.round_length(now) {
+                if let Some(length) = self.round_length() {
                     self.begin_round(length, 1.0, now);
                 }
             }
-            Stage::Round { at, length, boost, supernodes } => match self.round_length(now) {
+            Stage::Round { at, length, boost, supernodes } => match self.round_length() {
                 None => self.stage = Stage::Calm,
                 // It has become pressing.
                 Some(pressing) if pressing < length / 2 => {
@@ -329,11 +341,11 @@ impl Promotion {
     }
 
     /// How long a round would be, if there is a reason for one.
-    fn round_length(&self, now: Now) -> Option<Duration> {
+    fn round_length(&self) -> Option<Duration> {
         if self.orphan_since.is_some() {
             return Some(ORPHAN_AFTER);
         }
-        self.need(now).map(|need| need.round())
+        self.need().map(|need| need.round())
     }
 
     fn begin_round(&mut self, length: Duration, boost: f64, now: Now) {
@@ -344,7 +356,7 @@ impl Promotion {
 
     /// The lot is drawn.
     fn draw(&mut self, boost: f64, supernodes: u32, now: Now) {
-        let chance = match self.need(now) {
+        let chance = match self.need() {
             Some(need) => need.chance(boost),
             None if self.orphan_since.is_some() => ORPHAN_CHANCE * boost,
             None => 0.0,
@@ -357,7 +369,7 @@ impl Promotion {
         let relieved = self.around.is_some_and(|around| around.supernodes > supernodes);
         // Who cannot serve learns nothing from it that nobody does.
         let boost = if relieved || !self.is_called(now) { 1.0 } else { (boost * 2.0).min(MAX_BOOST) };
-        if let Some(next) = self.round_length(now) {
+        if let Some(next) = self.round_length() {
             self.begin_round(next, boost, now);
         }
     }
@@ -365,7 +377,7 @@ impl Promotion {
     /// This node it is; in a rush without measuring first.
     fn take_up(&mut self, now: Now) {
         let fresh = |(at, _): &(Instant, _)| *at + MEASURED_FOR > now.instant;
-        let pressing = self.need(now).is_none_or(|need| need.is_rush());
+        let pressing = self.need().is_none_or(|need| need.is_rush());
         if pressing || self.bandwidth.as_ref().is_some_and(fresh) {
             return self.switch(Output::Promote);
         }
@@ -380,16 +392,20 @@ impl Promotion {
 
     /// Whether this node may and should serve now.
     fn is_called(&self, now: Now) -> bool {
-        let need = self.need(now);
+        let need = self.need();
         let orphan = self.orphan_since.is_some_and(|since| since + ORPHAN_AFTER <= now.instant);
         let waited = self.waits.left(now.wall).is_zero() || need.is_none_or(|need| need.is_rush());
         (need.is_some() || orphan) && waited && self.objection(need, now).is_none()
     }
 
-    fn need(&self, now: Now) -> Option<need::Need> {
-        let around = self.around.as_ref()?;
-        let stuck = self.stuck_since.zip(need::patience(around));
-        need::need(around, stuck.is_some_and(|(since, patience)| since + patience <= now.instant))
+    fn need(&self) -> Option<need::Need> {
+        need::need(self.around.as_ref()?, self.stuck.is_some_and(|stuck| stuck.over))
+    }
+
+    /// When the home will have been too full for too long.
+    fn stuck_at(&self) -> Option<Instant> {
+        let stuck = self.stuck.filter(|stuck| !stuck.over && self.promote == Promote::Auto);
+        stuck.map(|stuck| stuck.at)
     }
 
     fn objection(&self, need: Option<need::Need>, now: Now) -> Option<Unfit> {

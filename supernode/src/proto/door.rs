@@ -126,7 +126,8 @@ impl Door {
         if full || capacity == 0 {
             return if elsewhere == Elsewhere::None { self.later(now, rng) } else { Word::Elsewhere };
         }
-        if !(below(STRETCH) || below(MOST) && self.trickle.take(TRICKLE, 1, now)) {
+        let fits = below(STRETCH) || below(MOST) && self.trickle.take(TRICKLE, 1, now);
+        if !fits {
             return self.later(now, rng);
         }
         match (self.attachments.take(ATTACHMENTS, 1, now), elsewhere) {

@@ -276,6 +276,22 @@ fn a_supernode_that_strangers_no_longer_reach_steps_down_if_there_are_others() {
 }
 
 #[test]
+fn a_home_that_stays_far_too_full_is_helped_whatever_room_others_claim() {
+    for (children, least, most) in [(130, 60, 200), (250, 8, 30)] {
+        let mut alice = Alice::new(Promote::Auto, Waits::default());
+        alice.hear(Input::Facts(FIT));
+        alice.wait(60 * MINUTE);
+        alice.hear(Input::Measured(Some(1_000_000)));
+        let begun = alice.now;
+        let claimed = Neighbourhood { all_children: children, all_capacity: 2000, candidates: 3, ..SHORT };
+        alice.hear(Input::Neighbourhood(Neighbourhood { children, ..claimed }));
+        assert_eq!(alice.wait(30 * MINUTE), [Output::Promote], "{children} children");
+        let took = (alice.now.instant - begun.instant).as_secs();
+        assert!((least..most).contains(&took), "{children} children: after {took} s");
+    }
+}
+
+#[test]
 fn the_last_supernodes_stay() {
     let mut alice = Alice::new(Promote::Auto, Waits::default());
     alice.serve();

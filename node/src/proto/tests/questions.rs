@@ -225,7 +225,7 @@ fn who_left_is_offline_whatever_the_supernode_says() {
 fn forged_foreign_and_future_presences_are_not_shown() {
     let found = look_up_bob(|scene| {
         let mut forged = bobs(scene, "bob", WALL.0, true);
-        std::sync::Arc::make_mut(&mut forged.presence.payload)[40] ^= 1;
+        Arc::make_mut(&mut forged.presence.payload)[40] ^= 1;
         let foreign = bobs(scene, "mallory", WALL.0, true);
         let future = bobs(scene, "bob", WALL.0 + 3_600_000, true);
         vec![forged, foreign, future]

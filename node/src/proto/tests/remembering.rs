@@ -69,7 +69,7 @@ fn a_forged_record_is_not_remembered() {
         group_bits: 0,
         group_size: 1,
     });
-    std::sync::Arc::make_mut(&mut forged.payload)[33] ^= 1;
+    Arc::make_mut(&mut forged.payload)[33] ^= 1;
     scene.receive(1, ToChild::Supernodes(vec![forged]));
     assert_eq!(scene.alice.candidates().len(), 1);
 }
