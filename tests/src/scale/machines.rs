@@ -37,8 +37,6 @@ pub(super) struct Super {
     /// Bytes sent and received since the last reset.
     pub(super) sent: u64,
     pub(super) received: u64,
-    /// Since when it serves.
-    pub(super) since: Moment,
 }
 
 impl Net {
@@ -49,8 +47,7 @@ impl Net {
         let config = supernode::Config { capacity: self.capacity_of(peer) };
         let seed: [u8; 32] = self.rng.random();
         let machine = Supernode::new(config, keyring, vec![names::address(peer)], seed, now);
-        let since = self.calendar.now();
-        self.supers[peer as usize] = Some(Box::new(Super { machine, wake: 0, sent: 0, received: 0, since }));
+        self.supers[peer as usize] = Some(Box::new(Super { machine, wake: 0, sent: 0, received: 0 }));
         self.sides[peer as usize].widen();
         self.serving.insert(peer);
         self.children[peer as usize].serves = true;
