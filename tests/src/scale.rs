@@ -10,11 +10,13 @@ mod child;
 mod digest;
 mod events;
 mod figures;
+mod hearing;
 mod homing;
 mod lies;
 mod links;
 mod machines;
 mod names;
+mod outcome;
 mod promoting;
 mod state;
 mod traffic;
@@ -22,7 +24,7 @@ mod traffic;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::workload::{Node, Shape, Workload, parameters};
-pub use asking::{Asking, Kind, Outcome, OutcomeFigures, STALE};
+pub use asking::{Asking, Kind, STALE};
 use calendar::{Calendar, Moment};
 use child::Child;
 pub use digest::Digest;
@@ -33,6 +35,7 @@ use machines::Super;
 pub use names::Peer;
 use nearmesh_common::wire::LinkMessage;
 use nearmesh_supernode::proto as supernode;
+pub use outcome::{Outcome, OutcomeFigures};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 pub use state::{State, Trouble};
@@ -82,6 +85,7 @@ enum Event {
     Kill(Peer),
     Impatient(u32),
     Look(Peer),
+    Flood(Peer),
     WakeRole(Peer),
 }
 
@@ -101,6 +105,10 @@ pub struct Net {
     events: u64,
     limit: u32,
     split: bool,
+    /// The mean round trip between two nodes, in nanoseconds.
+    usual_rtt: Moment,
+    /// Files that liars have published.
+    flooded: u64,
     roles: std::collections::BTreeMap<Peer, Box<promoting::Role>>,
     /// Nodes that became supernodes or ceased to be, since the last reset.
     pub switches: u64,
@@ -136,6 +144,14 @@ impl Default for Setup {
             promote: false,
         }
     }
+}
+
+/// The mean round trip of some pairs of nodes.
+fn usual_rtt(workload: &Workload) -> Moment {
+    const PAIRS: u32 = 1000;
+    let place = |number: u32| workload.place(Node(number));
+    let sum: u64 = (0..PAIRS).map(|pair| calendar::nanos(place(2 * pair).rtt(place(2 * pair + 1)))).sum();
+    sum / u64::from(PAIRS)
 }
 
 impl Net {
@@ -174,6 +190,8 @@ impl Net {
             events: 0,
             limit: setup.limit,
             split: false,
+            usual_rtt: usual_rtt(&workload),
+            flooded: 0,
             roles: std::collections::BTreeMap::new(),
             switches: 0,
             put_off: 0,
@@ -230,6 +248,7 @@ impl Net {
             Event::Kill(peer) => self.kill(peer),
             Event::Impatient(id) => self.impatient(id),
             Event::Look(peer) => self.look(peer),
+            Event::Flood(peer) => self.flood(peer),
             Event::WakeRole(peer) => self.wake_role(peer),
         }
     }

@@ -32,6 +32,7 @@ use super::{
     membership::{Event, Membership},
     neighbourhood::{Telling, neighbourhood},
     offers::Offers,
+    placement::Groups,
     publishing::Publishing,
     registration::Registrations,
     search::Searches,
@@ -69,6 +70,8 @@ pub struct Supernode {
     telling: Telling,
     door: Door,
     shedding: Shedding,
+    /// The division by which the children were told of last.
+    told_by: Groups,
     crl: Option<Box<[u8]>>,
     /// When children that are still here after stepping down are told again.
     remind_at: Option<Instant>,
@@ -105,6 +108,7 @@ impl Supernode {
             telling: Telling::new(now.instant),
             door: Door::default(),
             shedding: Shedding::default(),
+            told_by: Groups::ONE,
             crl: None,
             remind_at: None,
             world,
@@ -348,7 +352,9 @@ impl Supernode {
             self.summaries.on_hello(mate, SummaryVersion::default(), catalogue, &mut self.world);
         }
         self.place_anew();
-        if self.membership.former_groups().is_some() {
+        // A newcomer has told nobody but itself of its own node before it knew of groups.
+        let groups = self.membership.groups();
+        if std::mem::replace(&mut self.told_by, groups) != groups {
             self.publishing.retell(&mut self.world);
             self.offers.handle_regrouped(self.world.now.instant);
         }

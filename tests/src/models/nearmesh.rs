@@ -1,8 +1,8 @@
 //! Nearmesh's own row in the comparison: the real machines, on the large simulator, under the same workload.
 //!
 //! Three runs: at rest; the first seconds after the loss; after a minute, when all has settled. Where the models have everything
-//! noticed or nothing, here the time goes on: "right after" are the questions of the first [`STRUCK`]. Who had lost the home when asking counts as
-//! having found nothing, as in the models.
+//! noticed or nothing, here the time goes on: "right after" are the questions of the first [`STRUCK`] seconds. The simulator has only nodes ask whose home
+//! lives, so that what they find is multiplied by the part of all nodes that have such a home.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -54,7 +54,8 @@ pub fn standing(
 
     let workload = compare::workload(comparison, seed);
     let mut standing = at_rest(&play(&rest, seed, progress), &workload);
-    standing.after_loss = Some(found(&play(&struck, seed, progress), "rare"));
+    let struck = play(&struck, seed, progress);
+    standing.after_loss = Some(found(&struck, "rare") * at_home(&struck));
     standing.after_repair = Some(found(&play(&settled, seed, progress), "rare"));
     standing
 }
@@ -95,10 +96,18 @@ fn at_rest(outcome: &Outcome, workload: &Workload) -> Standing {
     }
 }
 
-/// The part that was right, of all that could have been, those without a home too.
+/// The part of all questions that was right. Whose home died meanwhile, and what was of somebody whose home died, count as not found.
 fn found(outcome: &Outcome, kind: &str) -> f64 {
     let Some(figures) = outcome.questions.get(kind) else { return f64::NAN };
-    figures.recall * figures.due as f64 / ((figures.due + figures.excused) as f64).max(1.0)
+    figures.recall * figures.due as f64 / (figures.asked as f64).max(1.0)
+}
+
+/// The part of all nodes that were at a living home, on average over the samples after the loss.
+fn at_home(outcome: &Outcome) -> f64 {
+    let after: Vec<f64> = (outcome.samples.iter().filter(|sample| sample.at > 0.0))
+        .map(|sample| f64::from(sample.homed) / f64::from(sample.running.max(1)))
+        .collect();
+    after.iter().sum::<f64>() / (after.len() as f64).max(1.0)
 }
 
 /// How word questions are mixed.

@@ -35,6 +35,8 @@ pub(super) const AFTER_FAILURE: Duration = Duration::from_secs(2);
 pub(super) const SETTLE: Duration = Duration::from_millis(500);
 /// When it is over if nobody did.
 pub(super) const SILENCE: Duration = Duration::from_secs(2);
+/// How long until what a home put off is published again, at most (the real machine: 1 s and more).
+pub(super) const PUT_OFF: Duration = Duration::from_secs(2);
 /// The first wait after a round that led nowhere, and the longest.
 pub(super) const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -72,6 +74,8 @@ pub(super) struct Child {
     pub(super) survey_at: Moment,
     pub(super) list_at: Moment,
     pub(super) standby_at: Moment,
+    /// When the rest of the journal is told again, if the home put it off.
+    pub(super) publish_at: Moment,
     pub(super) home: Peer,
     pub(super) standby: Peer,
     pub(super) busy: Peer,
@@ -114,6 +118,7 @@ impl Child {
             survey_at: 0,
             list_at: 0,
             standby_at: 0,
+            publish_at: 0,
             home: NOBODY,
             standby: NOBODY,
             busy: NOBODY,
@@ -189,7 +194,8 @@ impl Child {
 
     /// When it wants to be called.
     pub(super) fn due(&self) -> Option<Moment> {
-        let waits = [self.until, self.refresh_at, self.survey_at, self.list_at, self.standby_at];
+        let waits =
+            [self.until, self.refresh_at, self.survey_at, self.list_at, self.standby_at, self.publish_at];
         waits.into_iter().filter(|at| *at != 0).min()
     }
 }

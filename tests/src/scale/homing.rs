@@ -3,24 +3,18 @@
 use std::time::Duration;
 
 use nearmesh::proto::promotion::Input;
-use nearmesh_common::{
-    codec,
-    presence::REFRESH,
-    signed::Signed,
-    supernode_record::SupernodeRecord,
-    wire::home::{ToChild, ToHome},
-};
+use nearmesh_common::wire::home::ToHome;
 use rand::RngExt;
 
 use super::{
     Net,
     calendar::{Moment, nanos},
     child::{
-        AFTER_FAILURE, ANSWER_WAIT, BACKOFF, DIAL_WAIT, KNOWN, LIST_EVERY, LOOK_AGAIN, MAX_TRIES,
-        REJOIN_SPREAD, SETTLE, SILENCE, SURVEY_EVERY, Stage,
+        AFTER_FAILURE, ANSWER_WAIT, BACKOFF, DIAL_WAIT, LIST_EVERY, LOOK_AGAIN, MAX_TRIES, REJOIN_SPREAD,
+        SETTLE, SILENCE, SURVEY_EVERY, Stage,
     },
     links::Role,
-    names::{self, NOBODY, Peer},
+    names::{NOBODY, Peer},
 };
 
 /// STUN rounds of one measurement.
@@ -76,6 +70,11 @@ impl Net {
             if child.stage == Stage::Settled {
                 self.survey(peer);
             }
+        }
+        let child = &mut self.children[peer as usize];
+        if child.publish_at != 0 && child.publish_at <= now {
+            child.publish_at = 0;
+            self.publish(peer);
         }
         let child = &mut self.children[peer as usize];
         if child.standby_at != 0 && child.standby_at <= now {
@@ -155,7 +154,7 @@ impl Net {
         }
     }
 
-    fn survey(&mut self, peer: Peer) {
+    pub(super) fn survey(&mut self, peer: Peer) {
         if self.count_probes(peer) == 0 {
             return self.settle_or_rest(peer);
         }
@@ -183,7 +182,7 @@ impl Net {
             NOBODY => self.nearest(peer, NOBODY, true),
             home => self
                 .nearest(peer, home, false)
-                .filter(|near| self.rtt(peer, *near) * 3 < self.rtt(peer, home) * 2),
+                .filter(|near| self.shown_rtt(peer, *near) * 3 < self.rtt(peer, home) * 2),
         };
         match target {
             Some(target) => self.attach(peer, target),
@@ -191,7 +190,7 @@ impl Net {
         }
     }
 
-    fn attach(&mut self, peer: Peer, to: Peer) {
+    pub(super) fn attach(&mut self, peer: Peer, to: Peer) {
         self.children[peer as usize].busy = to;
         let wait = self.open(peer, to);
         self.enter(peer, Stage::Attaching, wait);
@@ -206,7 +205,7 @@ impl Net {
         self.say(peer, to, ToHome::Attach { presence, journal });
     }
 
-    fn attempt_failed(&mut self, peer: Peer) {
+    pub(super) fn attempt_failed(&mut self, peer: Peer) {
         let child = &mut self.children[peer as usize];
         child.tries += 1;
         if child.is_home() {
@@ -223,7 +222,7 @@ impl Net {
         }
     }
 
-    fn lose_home(&mut self, peer: Peer) {
+    pub(super) fn lose_home(&mut self, peer: Peer) {
         let now = self.calendar.now();
         let child = &mut self.children[peer as usize];
         child.home = NOBODY;
@@ -234,6 +233,7 @@ impl Net {
         }
         let child = &mut self.children[peer as usize];
         (child.refresh_at, child.survey_at, child.list_at, child.tries) = (0, 0, 0, 0);
+        child.publish_at = 0;
         let attaching = (child.stage == Stage::Attaching).then_some(child.busy);
         let standby = (child.kept && child.standby != NOBODY).then_some(child.standby);
         match standby {
@@ -246,7 +246,7 @@ impl Net {
         }
     }
 
-    fn settle_or_rest(&mut self, peer: Peer) {
+    pub(super) fn settle_or_rest(&mut self, peer: Peer) {
         let child = &mut self.children[peer as usize];
         if !child.is_home() {
             return self.rest(peer);
@@ -300,7 +300,7 @@ impl Net {
         }
     }
 
-    fn standby_failed(&mut self, peer: Peer) {
+    pub(super) fn standby_failed(&mut self, peer: Peer) {
         let wait = self.jitter(AFTER_FAILURE / 4, AFTER_FAILURE);
         let now = self.calendar.now();
         let child = &mut self.children[peer as usize];
@@ -354,182 +354,8 @@ impl Net {
         self.plan_child(peer);
     }
 
-    /// A supernode speaks.
-    pub(super) fn child_hears(&mut self, peer: Peer, from: Peer, message: ToChild) {
-        match message {
-            ToChild::Attached { journal, .. } => self.on_attached(peer, from, journal.revision),
-            ToChild::Redirect(records) => self.on_redirect(peer, from, &records),
-            ToChild::StandbyKept => {
-                let child = &mut self.children[peer as usize];
-                if child.standby == from && !child.kept {
-                    (child.kept, child.standby_at) = (true, 0);
-                }
-            }
-            ToChild::Refused(_) => self.on_refused(peer, from),
-            ToChild::Later { millis } => self.on_later(peer, from, Duration::from_millis(millis.into())),
-            ToChild::Neighbourhood(around) => self.tell_role(peer, Input::Neighbourhood(around)),
-            ToChild::Published(mark) => self.on_published(peer, from, mark.revision),
-            ToChild::Supernodes(records) => self.on_listed(peer, from, &records),
-            answer => self.on_answer(peer, from, answer),
-        }
-        self.prune(peer);
-        self.plan_child(peer);
-    }
-
-    fn on_attached(&mut self, peer: Peer, from: Peer, held: u64) {
-        let now = self.calendar.now();
-        let child = &mut self.children[peer as usize];
-        if child.stage != Stage::Attaching || child.busy != from {
-            return;
-        }
-        let old = std::mem::replace(&mut child.home, from);
-        child.home_since = now;
-        child.whole_since = 0;
-        child.registered = u32::try_from(held).unwrap_or(0).min(child.files);
-        (child.failures, child.list_at) =
-            (0, if child.list_at == 0 { now + nanos(LIST_EVERY) } else { child.list_at });
-        if child.standby == from {
-            (child.standby, child.kept, child.standby_at) = (NOBODY, false, 0);
-        }
-        child.refresh_at = now + nanos(REFRESH);
-        let waited = now - child.homeless_since;
-        let was_homeless = child.homeless_since != 0;
-        child.homeless_since = 0;
-        if was_homeless {
-            self.waits.note(now, waited);
-            self.tell_role(peer, Input::Home(true));
-        }
-        if old != NOBODY && old != from {
-            let presence = self.presence(peer, from, true);
-            self.say(peer, old, ToHome::Detach(presence));
-            self.refresh(peer);
-        }
-        self.settle_or_rest(peer);
-        self.publish(peer);
-    }
-
-    fn on_redirect(&mut self, peer: Peer, from: Peer, records: &[Signed<SupernodeRecord>]) {
-        let child = &mut self.children[peer as usize];
-        if from == peer {
-            return;
-        }
-        child.is_full(from);
-        self.learn(peer, records, KNOWN / 2);
-        let child = &mut self.children[peer as usize];
-        child.is_full(from);
-        if child.standby == from && child.home != from {
-            self.standby_failed(peer);
-        }
-        let child = &mut self.children[peer as usize];
-        if child.stage == Stage::Attaching && child.busy == from {
-            child.tries += 1;
-            if child.is_home() || child.tries >= MAX_TRIES {
-                return self.settle_or_rest(peer);
-            }
-            // The alternatives are measured first.
-            return self.survey(peer);
-        }
-        if child.home == from {
-            let standby = (child.kept && child.standby != NOBODY).then_some(child.standby);
-            if let Some(next) = standby.or_else(|| self.nearest(peer, from, true)) {
-                self.attach(peer, next);
-            }
-        }
-    }
-
-    /// Too many come at once: again after `wait`, unless another has room.
-    fn on_later(&mut self, peer: Peer, from: Peer, wait: Duration) {
-        let child = &mut self.children[peer as usize];
-        if child.stage != Stage::Attaching || child.busy != from {
-            return;
-        }
-        if child.is_home() {
-            return self.settle_or_rest(peer);
-        }
-        child.is_full(from);
-        match self.nearest(peer, from, false) {
-            Some(other) => self.attach(peer, other),
-            None => {
-                self.put_off += 1;
-                self.enter(peer, Stage::Waiting, nanos(wait));
-            }
-        }
-    }
-
-    fn on_refused(&mut self, peer: Peer, from: Peer) {
-        let child = &mut self.children[peer as usize];
-        child.forget(from);
-        if child.standby == from {
-            self.standby_failed(peer);
-        }
-        let child = &self.children[peer as usize];
-        if child.stage == Stage::Attaching && child.busy == from {
-            self.attempt_failed(peer);
-        } else if child.home == from {
-            self.lose_home(peer);
-        }
-    }
-
-    fn on_listed(&mut self, peer: Peer, from: Peer, records: &[Signed<SupernodeRecord>]) {
-        self.learn(peer, records, KNOWN);
-        let child = &mut self.children[peer as usize];
-        child.informed = true;
-        match child.stage {
-            Stage::Listing if child.busy == from => self.survey(peer),
-            Stage::Settled if child.home == from && !child.serves => self.survey(peer),
-            _ => {}
-        }
-    }
-
-    fn on_published(&mut self, peer: Peer, from: Peer, revision: u64) {
-        let child = &mut self.children[peer as usize];
-        if child.home != from {
-            return;
-        }
-        let held = u32::try_from(revision).unwrap_or(u32::MAX).min(child.files);
-        let moved = std::mem::replace(&mut child.registered, held) != held;
-        if moved || held == child.files {
-            self.publish(peer);
-        }
-    }
-
-    /// Tells the home the rest of the journal.
-    fn publish(&mut self, peer: Peer) {
-        let now = self.calendar.now();
-        let child = &mut self.children[peer as usize];
-        if child.registered >= child.files {
-            if child.whole_since == 0 {
-                child.whole_since = now;
-            }
-            return;
-        }
-        let (home, registered) = (child.home, child.registered);
-        let after = nearmesh_common::wire::file::JournalMark {
-            revision: u64::from(registered),
-            ..self.journal(peer)
-        };
-        let (upto, changes) = self.changes(peer, registered);
-        self.say(peer, home, ToHome::Publish { after, upto, changes });
-    }
-
-    /// Takes at most `most` of the records, at random.
-    fn learn(&mut self, peer: Peer, records: &[Signed<SupernodeRecord>], most: usize) {
-        let mut order: Vec<usize> = (0..records.len()).collect();
-        for at in 0..most.min(records.len()) {
-            let other = self.rng.random_range(at..order.len());
-            order.swap(at, other);
-            let Ok(record) = codec::decode::<SupernodeRecord>(&records[order[at]].payload) else { continue };
-            let known = names::peer(&record.node);
-            if known == peer || !record.serving || known as usize >= self.children.len() {
-                continue;
-            }
-            let instead = self.farthest(peer);
-            self.children[peer as usize].learn(known, !record.has_room(), instead);
-        }
-    }
-
     /// Which of the known to give up for another: one that is neither home nor standby, and far.
-    fn farthest(&self, peer: Peer) -> usize {
+    pub(super) fn farthest(&self, peer: Peer) -> usize {
         let child = &self.children[peer as usize];
         let others = child.known.iter().enumerate();
         let others = others
@@ -538,12 +364,12 @@ impl Net {
     }
 
     /// The nearest known supernode that answers, among those with room if there are any (or if only they will do).
-    fn nearest(&self, peer: Peer, except: Peer, full_too: bool) -> Option<Peer> {
+    pub(super) fn nearest(&self, peer: Peer, except: Peer, full_too: bool) -> Option<Peer> {
         let child = &self.children[peer as usize];
         let live = child
             .candidates()
             .filter(|(known, full)| *known != except && (full_too || !full) && self.answers(peer, *known));
-        live.min_by_key(|(known, full)| (*full, self.rtt(peer, *known), *known)).map(|(known, _)| known)
+        live.min_by_key(|(known, full)| (*full, self.shown_rtt(peer, *known), *known)).map(|(known, _)| known)
     }
 
     fn count_probes(&mut self, peer: Peer) -> u64 {
@@ -561,7 +387,7 @@ impl Net {
         nanos(DIAL_WAIT)
     }
 
-    fn enter(&mut self, peer: Peer, stage: Stage, wait: u64) {
+    pub(super) fn enter(&mut self, peer: Peer, stage: Stage, wait: u64) {
         let now = self.calendar.now();
         let child = &mut self.children[peer as usize];
         child.stage = stage;
@@ -569,7 +395,7 @@ impl Net {
     }
 
     /// Closes the links that nothing needs.
-    fn prune(&mut self, peer: Peer) {
+    pub(super) fn prune(&mut self, peer: Peer) {
         let child = &self.children[peer as usize];
         let busy =
             matches!(child.stage, Stage::Listing | Stage::Attaching | Stage::Waiting).then_some(child.busy);
@@ -595,7 +421,7 @@ impl Net {
         }
     }
 
-    fn jitter(&mut self, least: Duration, most: Duration) -> u64 {
+    pub(super) fn jitter(&mut self, least: Duration, most: Duration) -> u64 {
         self.rng.random_range(nanos(least)..=nanos(most))
     }
 }

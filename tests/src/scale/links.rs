@@ -38,7 +38,7 @@ pub(super) struct Side {
 #[derive(Debug)]
 pub(super) enum Sides {
     Few([(Peer, Side); NODE_LINKS]),
-    Many(Box<HashMap<Peer, Side, FxBuildHasher>>),
+    Many(HashMap<Peer, Side, FxBuildHasher>),
 }
 
 impl Side {
@@ -72,7 +72,7 @@ impl Sides {
     pub(super) fn widen(&mut self) {
         if let Self::Few(few) = self {
             let held = few.iter().filter(|(peer, _)| *peer != NOBODY).copied();
-            *self = Self::Many(Box::new(held.collect()));
+            *self = Self::Many(held.collect());
         }
     }
 

@@ -37,8 +37,6 @@ pub(super) struct Super {
     /// Bytes sent and received since the last reset.
     pub(super) sent: u64,
     pub(super) received: u64,
-    /// Since when it serves.
-    pub(super) since: Moment,
 }
 
 impl Net {
@@ -46,11 +44,10 @@ impl Net {
     pub(super) fn begin_serving(&mut self, peer: Peer, known: &[Peer]) {
         let now = self.calendar.moment();
         let keyring: Arc<dyn Keyring> = Arc::new(names::keyring(self.seed, peer));
-        let config = supernode::Config { capacity: self.setup.capacity };
+        let config = supernode::Config { capacity: self.capacity_of(peer) };
         let seed: [u8; 32] = self.rng.random();
         let machine = Supernode::new(config, keyring, vec![names::address(peer)], seed, now);
-        let since = self.calendar.now();
-        self.supers[peer as usize] = Some(Box::new(Super { machine, wake: 0, sent: 0, received: 0, since }));
+        self.supers[peer as usize] = Some(Box::new(Super { machine, wake: 0, sent: 0, received: 0 }));
         self.sides[peer as usize].widen();
         self.serving.insert(peer);
         self.children[peer as usize].serves = true;
@@ -122,7 +119,7 @@ impl Net {
         }
     }
 
-    fn send(&mut self, from: Peer, to: Peer, message: LinkMessage, handling: u32) {
+    pub(super) fn send(&mut self, from: Peer, to: Peer, message: LinkMessage, handling: u32) {
         let now = self.calendar.now();
         let way = self.way(from, to);
         let Some(side) = self.side_mut(from, to).filter(|side| side.up) else {
@@ -163,9 +160,7 @@ impl Net {
                 self.tell_super(to, supernode::Input::FromChild { from: node, message }, cause);
             }
             LinkMessage::Mesh(message) => {
-                if self.tampers(from, to, &message) {
-                    return;
-                }
+                let Some(message) = self.tampered(from, to, message) else { return };
                 self.tell_super(to, supernode::Input::FromMesh { from: node, message }, cause);
             }
             LinkMessage::ToChild(message) => self.child_hears(to, from, message),

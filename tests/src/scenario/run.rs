@@ -12,7 +12,7 @@ use super::{
     Act, Event, Machine, Outcome, Sample, Scenario, VolumeRate,
     outcome::{Law, Signalling},
 };
-use crate::scale::{ACK, KEEP_ALIVE, Kind, Net, PROBE, Peer};
+use crate::scale::{ACK, KEEP_ALIVE, Kind, Lie, Net, PROBE, Peer};
 
 /// Between two samples.
 const SAMPLE: Duration = Duration::from_secs(5);
@@ -268,7 +268,10 @@ impl<'a> Run<'a> {
                 }
             }
             Act::Corrupt { share, lie } => {
-                for peer in self.some(&serving, *share) {
+                let setup = *self.net.setup();
+                let nodes: Vec<Peer> = (setup.supernodes..setup.supernodes + setup.nodes).collect();
+                let among = if *lie == Lie::FloodsFiles { &nodes } else { &serving };
+                for peer in self.some(among, *share) {
                     self.net.corrupt(peer, *lie);
                 }
             }
