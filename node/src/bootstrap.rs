@@ -166,7 +166,10 @@ mod tests {
         assert_eq!(parse("192.0.2.7:0"), Err(ParsePointerError::Port));
         assert_eq!(parse("hub.example.org:70000"), Err(ParsePointerError::Port));
         for wrong in ["a b:1", "-.:1", ":1", "192.0.2.700:1", "a..b:1", &format!("{}:1", "x".repeat(64))] {
-            assert!(matches!(parse(wrong), Err(ParsePointerError::Host(_) | ParsePointerError::Form)), "{wrong}");
+            assert!(
+                matches!(parse(wrong), Err(ParsePointerError::Host(_) | ParsePointerError::Form)),
+                "{wrong}"
+            );
         }
     }
 

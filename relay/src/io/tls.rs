@@ -59,7 +59,7 @@ impl QuicConfigs {
             None => ServerConfig::with_crypto(crypto_of_members.clone()),
         };
         server.crypto = crypto_of_members;
-        server.transport_config(transport::member());
+        server.transport_config(transport::accepting());
         let enrol_server = match tls.enrol_server {
             None => None,
             Some(tls) => {
@@ -71,7 +71,7 @@ impl QuicConfigs {
         };
         check_alpn("dialing members", &tls.client.alpn_protocols, ALPN)?;
         let mut client = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls.client)?));
-        client.transport_config(transport::member());
+        client.transport_config(transport::dialling());
         Ok(Self { server: Arc::new(server), client, enrol_server })
     }
 

@@ -12,7 +12,8 @@ use super::congestion::{FreshOnChange, PathEpoch};
 /// 10.1), so a dead peer is noticed after [`KEEP_ALIVE`] more at worst: 4.8 s, within the 5 s that this net promises. Three
 /// keep-alives have been lost by then.
 pub const IDLE_TIMEOUT: Duration = Duration::from_millis(3600);
-/// A link that has nothing to say says so this often.
+/// Who dialled a link that has nothing to say says so this often. The other side only acknowledges, which tells both that the other lives: it
+/// notices the end of a silent peer after [`IDLE_TIMEOUT`], and a supernode with thousands of children sends half as many packets.
 pub const KEEP_ALIVE: Duration = Duration::from_millis(1200);
 /// Bytes that a peer may send on one stream before they are read. The default of 1.25 MB caps a stream at 250 Mbit/s at
 /// 40 ms; one of 16 MB and loss can end the connection ("too many gaps").
@@ -46,10 +47,17 @@ pub const ENROL_STREAMS: u32 = 1;
 /// Bytes that somebody without a certificate may make us hold.
 pub const ENROL_WINDOW: u32 = 64 << 10;
 
-/// For connections between members.
-pub(crate) fn member() -> Arc<TransportConfig> {
+/// For dialling members.
+pub(crate) fn dialling() -> Arc<TransportConfig> {
     let mut config = common(IDLE_TIMEOUT, MAX_STREAMS, MAX_MTU);
     config.keep_alive_interval(Some(KEEP_ALIVE));
+    for_transfers(&mut config);
+    Arc::new(config)
+}
+
+/// For accepting members: they keep the connection alive.
+pub(crate) fn accepting() -> Arc<TransportConfig> {
+    let mut config = common(IDLE_TIMEOUT, MAX_STREAMS, MAX_MTU);
     for_transfers(&mut config);
     Arc::new(config)
 }

@@ -67,10 +67,12 @@ impl Child {
         let membership = member(root, &Self::name(number));
         let socket = &sockets.0[number % sockets.0.len()];
         let tls = membership.client_config().expect("a member's TLS");
-        let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).expect("a configuration")));
+        let mut config =
+            ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).expect("a configuration")));
         config.transport_config(transport_config(transport::MAX_MTU));
         let connecting = socket.connect_with(config, address, &home.dns_name()).expect("it dials");
-        let connection = timeout(PATIENCE, connecting).await.expect("an answer in time").expect("a connection");
+        let connection =
+            timeout(PATIENCE, connecting).await.expect("an answer in time").expect("a connection");
         let (mut send, mut receive) = connection.open_bi().await.expect("a stream");
         let keyring = MemberKeyring::new(membership);
         let at = socket.local_addr().expect("it is bound");
@@ -78,7 +80,9 @@ impl Child {
         send.write_all(&frame(&Open::Link)).await.expect("it is sent");
         say(&mut send, ToHome::Attach { presence, journal: JournalMark::default() }).await;
         timeout(PATIENCE, attached(&mut receive)).await.expect("an answer in time");
-        tokio::spawn(async move { while read_frame::<LinkMessage>(&mut receive, MAX_LINK_FRAME).await.is_ok() {} });
+        tokio::spawn(async move {
+            while read_frame::<LinkMessage>(&mut receive, MAX_LINK_FRAME).await.is_ok() {}
+        });
         tokio::spawn(async move {
             // Those that came together do not speak together: by now they would have drifted apart.
             let first = Instant::now() + REFRESH * (number as u32 % 997) / 997;
