@@ -5,7 +5,7 @@
 //! link breaks, its files are hidden and kept for a while, so that coming back costs nothing.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -35,6 +35,8 @@ const PURGE_BATCH: usize = 500;
 pub(super) struct Registrations {
     catalogue: Catalogue,
     held: BTreeMap<NodeId, Held>,
+    /// Whose child is away, by when they are dropped.
+    away: BTreeSet<(Instant, NodeId)>,
     nodes: BTreeMap<ChildId, NodeId>,
     next: u32,
     purge_at: Option<Instant>,
@@ -55,7 +57,9 @@ impl Registrations {
         let usable = |held: &Held| held.mark.epoch == journal.epoch && held.mark.revision <= journal.revision;
         match self.held.get_mut(&node) {
             Some(held) if usable(held) => {
-                held.until = None;
+                if let Some(until) = held.until.take() {
+                    self.away.remove(&(until, node));
+                }
                 self.catalogue.unhide(held.id);
                 held.mark
             }
@@ -93,11 +97,14 @@ impl Registrations {
     /// A child's link broke.
     pub(super) fn hide(&mut self, node: &NodeId, world: &World) {
         let Some(held) = self.held.get_mut(node) else { return };
-        held.until = Some(world.now.instant + GRACE);
+        let until = world.now.instant + GRACE;
+        if let Some(before) = held.until.replace(until) {
+            self.away.remove(&(before, *node));
+        }
+        self.away.insert((until, *node));
         self.catalogue.hide(held.id);
-        let away = self.held.iter().filter_map(|(node, held)| Some((held.until?, *node)));
-        if away.clone().count() > MAX_AWAY
-            && let Some((_, oldest)) = away.min()
+        if self.away.len() > MAX_AWAY
+            && let Some((_, oldest)) = self.away.first().copied()
         {
             self.drop_child(&oldest, world);
         }
@@ -106,6 +113,9 @@ impl Registrations {
     /// A child left for good.
     pub(super) fn drop_child(&mut self, node: &NodeId, world: &World) {
         let Some(held) = self.held.remove(node) else { return };
+        if let Some(until) = held.until {
+            self.away.remove(&(until, *node));
+        }
         self.catalogue.drop_child(held.id);
         self.nodes.remove(&held.id);
         self.purge_at.get_or_insert(world.now.instant + PURGE_EVERY);
@@ -128,9 +138,10 @@ impl Registrations {
     /// Drops who stayed away, clears away what was dropped. Whether the summary may have changed.
     pub(super) fn handle_timeout(&mut self, world: &World) -> bool {
         let now = world.now.instant;
-        let over = |held: &Held| held.until.is_some_and(|until| until <= now);
-        let gone: Vec<_> = self.held.iter().filter(|(_, held)| over(held)).map(|(node, _)| *node).collect();
-        gone.iter().for_each(|node| self.drop_child(node, world));
+        while let Some((until, gone)) = self.away.first().copied().filter(|(until, _)| *until <= now) {
+            self.away.remove(&(until, gone));
+            self.drop_child(&gone, world);
+        }
         if self.purge_at.is_none_or(|at| at > now) {
             return false;
         }
@@ -140,8 +151,8 @@ impl Registrations {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let away = self.held.values().filter_map(|held| held.until);
-        away.chain(self.purge_at).min()
+        let away = self.away.first().map(|(until, _)| *until);
+        away.into_iter().chain(self.purge_at).min()
     }
 
     fn begin(&mut self, node: NodeId, epoch: u64, world: &World) -> JournalMark {
