@@ -104,7 +104,10 @@ impl FromStr for HostName {
     fn from_str(text: &str) -> Result<Self, ParseHostNameError> {
         let name = text.strip_suffix('.').unwrap_or(text);
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        let label = |label: &str| (1..=MAX_LABEL).contains(&label.len()) && label.bytes().all(allowed);
+        let label = |label: &str| {
+            let hyphens_inside = !label.starts_with('-') && !label.ends_with('-');
+            (1..=MAX_LABEL).contains(&label.len()) && label.bytes().all(allowed) && hyphens_inside
+        };
         // A name of digits alone is an address that somebody mistyped (RFC 3696, section 2).
         let last = name.rsplit('.').next().unwrap_or_default();
         let numeric = last.bytes().all(|byte| byte.is_ascii_digit());
@@ -166,7 +169,10 @@ mod tests {
         assert_eq!(parse("192.0.2.7:0"), Err(ParsePointerError::Port));
         assert_eq!(parse("hub.example.org:70000"), Err(ParsePointerError::Port));
         for wrong in ["a b:1", "-.:1", ":1", "192.0.2.700:1", "a..b:1", &format!("{}:1", "x".repeat(64))] {
-            assert!(matches!(parse(wrong), Err(ParsePointerError::Host(_) | ParsePointerError::Form)), "{wrong}");
+            assert!(
+                matches!(parse(wrong), Err(ParsePointerError::Host(_) | ParsePointerError::Form)),
+                "{wrong}"
+            );
         }
     }
 

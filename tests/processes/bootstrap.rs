@@ -24,7 +24,7 @@ fn stranded() -> Stranded {
     let mut alice = lab.authority("lab", "alice");
     let bob = lab.member(&alice, "bob", &["--promote", "always"]);
     let carol = lab.joined(&alice, "carol");
-    fs::remove_file(carol.profile.join("hosts")).unwrap();
+    fs::remove_file(carol.profile.join("hosts")).expect("it had a host cache");
     let gone = pointer(&alice);
     alice.kill();
     Stranded { alice: gone, bob, carol, lab }
@@ -46,7 +46,7 @@ fn arrives(stranded: &Stranded, way: &str) -> Value {
 
 fn told(node: &Node, way: &str) -> Value {
     let status = node.json(&["status"]);
-    let ways = status["bootstrap"].as_array().unwrap();
+    let ways = status["bootstrap"].as_array().expect("a list of ways");
     ways.iter().find(|told| told["way"] == way).unwrap_or_else(|| panic!("no {way} in {ways:?}")).clone()
 }
 

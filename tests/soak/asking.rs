@@ -57,8 +57,11 @@ pub async fn run(cast: Arc<Cast>, mut rng: StdRng, until: Instant) -> Tally {
     let mut tally = Tally::default();
     while Instant::now() < until {
         sleep(EVERY).await;
-        let settled: Vec<&Member> = cast.members.iter().filter(|member| member.has_been_up(SETTLED)).collect();
-        let (Some(asker), Some(whom)) = (settled.choose(&mut rng), settled.choose(&mut rng)) else { continue };
+        let settled: Vec<&Member> =
+            cast.members.iter().filter(|member| member.has_been_up(SETTLED)).collect();
+        let (Some(asker), Some(whom)) = (settled.choose(&mut rng), settled.choose(&mut rng)) else {
+            continue;
+        };
         match rng.random_range(0..8) {
             0 => everybody(&cast, asker, &mut tally).await,
             1 | 2 => find(&cast, asker, whom, &mut tally, false).await,
@@ -141,7 +144,9 @@ async fn search(asker: &Member, whom: &Member) -> Verdict {
 
 fn belongs(result: &SearchResult, whom: &Member) -> bool {
     let sources = &result.sources;
-    sources.len() == 1 && sources[0].user == whom.user() && result.name.contains(&format!("only {}", whom.name))
+    sources.len() == 1
+        && sources[0].user == whom.user()
+        && result.name.contains(&format!("only {}", whom.name))
 }
 
 /// A file of which everybody has one of their own: all who have settled are there, and nobody who is long gone.
@@ -170,7 +175,9 @@ async fn everybody(cast: &Cast, asker: &Member, tally: &mut Tally) {
             tally.lost.push(format!("{} asked for everybody, and {} was not there", asker.name, member.name));
         }
         if !before.up && lasted >= STALE && there {
-            tally.wrong.push(format!("{} is gone since {lasted:.1?}, and {} found a file", member.name, asker.name));
+            tally
+                .wrong
+                .push(format!("{} is gone since {lasted:.1?}, and {} found a file", member.name, asker.name));
         }
     }
 }
@@ -189,7 +196,12 @@ async fn gone(cast: &Cast, asker: &Member, rng: &mut StdRng, tally: &mut Tally) 
     if let Ok(Ok(found)) = found
         && found.online
     {
-        tally.wrong.push(format!("{} is gone since {:.1?}, and online for {}", whom.name, life.since.elapsed(), asker.name));
+        tally.wrong.push(format!(
+            "{} is gone since {:.1?}, and online for {}",
+            whom.name,
+            life.since.elapsed(),
+            asker.name
+        ));
     }
 }
 

@@ -51,7 +51,11 @@ async fn soak(cast: &Arc<Cast>, seed: u64, lasting: Duration) {
     let churning = tokio::spawn(churn::run(Arc::clone(cast), StdRng::seed_from_u64(seed), until));
     let asking: Vec<_> = (1..=ASKERS)
         .map(|asker| {
-            tokio::spawn(asking::run(Arc::clone(cast), StdRng::seed_from_u64(seed.wrapping_add(asker)), until))
+            tokio::spawn(asking::run(
+                Arc::clone(cast),
+                StdRng::seed_from_u64(seed.wrapping_add(asker)),
+                until,
+            ))
         })
         .collect();
     let health = tokio::spawn(Health::watch(Arc::clone(cast), until));
@@ -65,7 +69,10 @@ async fn soak(cast: &Arc<Cast>, seed: u64, lasting: Duration) {
     println!("{churned}\n{tally}\n{health}");
     assert!(tally.wrong.is_empty(), "wrong answers: {:#?}", tally.wrong);
     assert!(tally.lost.is_empty(), "lost: {:#?}", tally.lost);
-    assert!(tally.lookups > lasting.as_secs() && tally.searches > lasting.as_secs() / 2, "hardly anything was asked");
+    assert!(
+        tally.lookups > lasting.as_secs() && tally.searches > lasting.as_secs() / 2,
+        "hardly anything was asked"
+    );
     assert!(churned.kills > lasting.as_secs() / 6, "hardly anybody was killed");
     health.assert_flat();
 }

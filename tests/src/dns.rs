@@ -83,7 +83,8 @@ impl DnsServer {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(name.clone());
         let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         let known = records.get(&name);
-        let fitting: Vec<&Record> = known.into_iter().flatten().filter(|record| record.kind() == kind).collect();
+        let fitting: Vec<&Record> =
+            known.into_iter().flatten().filter(|record| record.kind() == kind).collect();
         let flags: u16 = if known.is_some() { 0x8580 } else { 0x8583 };
         let mut answer = packet[..2].to_vec();
         for field in [flags, 1, u16::try_from(fitting.len()).ok()?, 0, 0] {

@@ -81,7 +81,11 @@ mod tests {
 
     #[test]
     fn comments_and_empty_lines_are_skipped_and_a_wrong_line_is_named_by_its_number() {
-        let text = format!("# our hubs\n\n{}   # the one in the cellar\r\nhub.example.org\n{}", pointer(1), pointer(2));
+        let text = format!(
+            "# our hubs\n\n{}   # the one in the cellar\r\nhub.example.org\n{}",
+            pointer(1),
+            pointer(2)
+        );
         let list = List::parse(&text);
         assert_eq!(list.pointers.iter().map(|found| found.port).collect::<Vec<_>>(), [1, 2]);
         let problems: Vec<String> = list.problems.iter().map(ToString::to_string).collect();

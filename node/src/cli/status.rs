@@ -9,7 +9,9 @@ use super::{
     harmless::harmless,
     units::{duration, files, rtt, size},
 };
-use crate::control::api::{Attachment, Bootstrap, BootstrapWay, PortMapping, Reach, Reachability, Relaying, Role, Status};
+use crate::control::api::{
+    Attachment, Bootstrap, BootstrapWay, PortMapping, Reach, Reachability, Relaying, Role, Status,
+};
 
 /// How the node is: its home, its role, what it shares, what is wrong.
 #[derive(Debug, Args)]

@@ -93,7 +93,8 @@ fn places(given: &[String]) -> Result<(Option<PathBuf>, Option<HostName>), ApiEr
     for place in given {
         let twice = if place.contains('/') || Path::new(place).exists() {
             // The node may be asked for it from elsewhere.
-            let path = std::path::absolute(place).map_err(|error| ApiError::usage(format!("{place}: {error}")))?;
+            let path =
+                std::path::absolute(place).map_err(|error| ApiError::usage(format!("{place}: {error}")))?;
             list.replace(path).is_some()
         } else {
             let parsed = place.parse().map_err(|error| {

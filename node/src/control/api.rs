@@ -35,7 +35,9 @@ pub use person::{
 pub use reachability::{PortMapping, Reach, Reachability};
 pub use search::{SearchEvent, SearchRequest, SearchResult, Searched, Source};
 pub use share::{Share, ShareEvent, ShareProgress, ShareRequest};
-pub use status::{Attachment, Bootstrap, BootstrapWay, Ready, Relaying, Role, SharedTotal, Status, Supernode};
+pub use status::{
+    Attachment, Bootstrap, BootstrapWay, Ready, Relaying, Role, SharedTotal, Status, Supernode,
+};
 
 /// Events, or the error that ended them.
 pub type Events<T> = BoxStream<'static, Result<T, ApiError>>;

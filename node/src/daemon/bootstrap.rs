@@ -173,13 +173,16 @@ impl Task {
             let settings = &node.settings.bootstrap;
             let asked = timeout(ASK_TIMEOUT, async {
                 match way {
-                    Way::List => list::ask(settings.list.clone().unwrap_or_default(), settings.dns_server).await,
+                    Way::List => {
+                        list::ask(settings.list.clone().unwrap_or_default(), settings.dns_server).await
+                    }
                     Way::Name => ask_name(settings.name.as_ref(), settings.dns_server).await,
                     Way::Local => Answer::default(),
                 }
             });
-            let Answer { mut found, problem } =
-                asked.await.unwrap_or_else(|_| Answer::failed(format!("no answer within {} s", ASK_TIMEOUT.as_secs())));
+            let Answer { mut found, problem } = asked
+                .await
+                .unwrap_or_else(|_| Answer::failed(format!("no answer within {} s", ASK_TIMEOUT.as_secs())));
             found.truncate(MAX_POINTERS);
             let count = found.len();
             if count > 0 {

@@ -92,7 +92,13 @@ impl Bootstrap {
     /// The ways that are configured. `remembers` tells whether there are other candidates to begin with.
     pub fn new(ways: impl IntoIterator<Item = Way>, remembers: bool, seed: u64) -> Self {
         let ways = ways.into_iter().map(|way| Asking { way, state: State::Idle, rounds: 0 }).collect();
-        Self { ways, remembers, need: Need::Nothing, rng: ChaCha8Rng::seed_from_u64(seed), now_due: Vec::new() }
+        Self {
+            ways,
+            remembers,
+            need: Need::Nothing,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            now_due: Vec::new(),
+        }
     }
 
     /// The next way to ask; answer with [`Input::Answered`].

@@ -12,7 +12,8 @@ use super::congestion::{FreshOnChange, PathEpoch};
 /// 10.1), so a dead peer is noticed after [`KEEP_ALIVE`] more at worst: 4.8 s, within the 5 s that this net promises. Three
 /// keep-alives have been lost by then.
 pub const IDLE_TIMEOUT: Duration = Duration::from_millis(3600);
-/// A link that has nothing to say says so this often.
+/// Who dialled a link that has nothing to say says so this often. The other side only acknowledges, which tells both that the other lives: it
+/// notices the end of a silent peer after [`IDLE_TIMEOUT`], and a supernode with thousands of children sends half as many packets.
 pub const KEEP_ALIVE: Duration = Duration::from_millis(1200);
 /// The same between supernodes that are divided into groups: each has links to dozens, and loses nothing when one of them is
 /// silent for a while, because whatever it asks it asks another, too (guess).

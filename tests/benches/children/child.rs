@@ -27,6 +27,8 @@ use quinn::{
 use tests::{relay_client::transport_config, rogue::wall};
 use tokio::time::{interval_at, timeout};
 
+/// How often a child tries to attach.
+const TRIES: usize = 5;
 /// How long each step may take: handshakes wait for one another.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -57,28 +59,46 @@ impl Child {
         format!("child{number}").parse().expect("a name")
     }
 
-    /// Makes a member, connects it to the supernode and attaches it there.
+    /// Makes a member, connects it to the supernode and attaches it there. Tries again as a node does: on a busy machine a handshake
+    /// may take too long for the supernode.
     pub async fn attach(
         number: usize,
         root: &NetRoot,
         sockets: &Sockets,
-        (home, address): (NodeId, SocketAddr),
+        home: (NodeId, SocketAddr),
     ) -> Self {
         let membership = member(root, &Self::name(number));
+        for _ in 0..TRIES {
+            if let Some(child) = Self::try_attach(number, membership.clone(), sockets, home).await {
+                return child;
+            }
+        }
+        panic!("child {number} was not attached in {TRIES} tries");
+    }
+
+    async fn try_attach(
+        number: usize,
+        membership: Membership,
+        sockets: &Sockets,
+        (home, address): (NodeId, SocketAddr),
+    ) -> Option<Self> {
         let socket = &sockets.0[number % sockets.0.len()];
         let tls = membership.client_config().expect("a member's TLS");
-        let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).expect("a configuration")));
+        let mut config =
+            ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).expect("a configuration")));
         config.transport_config(transport_config(transport::MAX_MTU));
         let connecting = socket.connect_with(config, address, &home.dns_name()).expect("it dials");
-        let connection = timeout(PATIENCE, connecting).await.expect("an answer in time").expect("a connection");
-        let (mut send, mut receive) = connection.open_bi().await.expect("a stream");
+        let connection = timeout(PATIENCE, connecting).await.ok()?.ok()?;
+        let (mut send, mut receive) = connection.open_bi().await.ok()?;
         let keyring = MemberKeyring::new(membership);
         let at = socket.local_addr().expect("it is bound");
         let presence = presence(&keyring, home, at);
-        send.write_all(&frame(&Open::Link)).await.expect("it is sent");
+        send.write_all(&frame(&Open::Link)).await.ok()?;
         say(&mut send, ToHome::Attach { presence, journal: JournalMark::default() }).await;
-        timeout(PATIENCE, attached(&mut receive)).await.expect("an answer in time");
-        tokio::spawn(async move { while read_frame::<LinkMessage>(&mut receive, MAX_LINK_FRAME).await.is_ok() {} });
+        timeout(PATIENCE, attached(&mut receive)).await.ok()??;
+        tokio::spawn(async move {
+            while read_frame::<LinkMessage>(&mut receive, MAX_LINK_FRAME).await.is_ok() {}
+        });
         tokio::spawn(async move {
             // Those that came together do not speak together: by now they would have drifted apart.
             let first = Instant::now() + REFRESH * (number as u32 % 997) / 997;
@@ -88,7 +108,7 @@ impl Child {
                 say(&mut send, ToHome::Refresh(self::presence(&keyring, home, at))).await;
             }
         });
-        Self { connection }
+        Some(Self { connection })
     }
 
     /// Whether its connection ended.
@@ -123,10 +143,10 @@ async fn say(send: &mut SendStream, message: ToHome) {
     let _ = send.write_all(&frame(&LinkMessage::ToHome(message))).await;
 }
 
-async fn attached(receive: &mut RecvStream) {
+async fn attached(receive: &mut RecvStream) -> Option<()> {
     loop {
-        match read_frame(receive, MAX_LINK_FRAME).await.expect("the link goes on") {
-            LinkMessage::ToChild(ToChild::Attached { .. }) => return,
+        match read_frame(receive, MAX_LINK_FRAME).await.ok()? {
+            LinkMessage::ToChild(ToChild::Attached { .. }) => return Some(()),
             LinkMessage::ToChild(other @ (ToChild::Redirect(_) | ToChild::Refused(_))) => panic!("{other:?}"),
             _ => {}
         }

@@ -70,7 +70,11 @@ mod on_linux {
         let begun = Instant::now();
         let children = attach(supernode, settings).await;
         let (took, spent) = (begun.elapsed(), cpu(supernode.pid()));
-        println!("attached           {} in {took:.1?}, {:.1} ms of CPU each", children.len(), spent * 1e3 / children.len() as f64);
+        println!(
+            "attached           {} in {took:.1?}, {:.1} ms of CPU each",
+            children.len(),
+            spent * 1e3 / children.len() as f64
+        );
         sleep(settings.idle / 4).await;
         look_up(supernode, settings.children);
         let peak = supernode.resident_kib();
@@ -78,7 +82,10 @@ mod on_linux {
         sleep(settings.idle).await;
         let spent = (cpu(supernode.pid()) - before) / begun.elapsed().as_secs_f64();
         let resident = supernode.resident_kib();
-        println!("memory             {alone} KiB alone, {peak} KiB, {resident} KiB after {:?}", settings.idle);
+        println!(
+            "memory             {alone} KiB alone, {peak} KiB, {resident} KiB after {:?}",
+            settings.idle
+        );
         println!("memory of a child  {:.1} KiB", (resident - alone) as f64 / children.len() as f64);
         println!("idle               {:.1} % of a core", spent * 100.0);
         look_up(supernode, settings.children);

@@ -58,7 +58,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hubs");
         let (hub, other) = (NodeId([1; 32]), NodeId([2; 32]));
-        let text = format!("{hub}@192.0.2.1:7\n{other}@192.0.2.2:7\n{hub}@[2001:db8::1]:7\n{hub}@224.0.0.1:7\nhub\n");
+        let text = format!(
+            "{hub}@192.0.2.1:7\n{other}@192.0.2.2:7\n{hub}@[2001:db8::1]:7\n{hub}@224.0.0.1:7\nhub\n"
+        );
         fs::write(&path, text).unwrap();
         let answer = ask(path.clone(), None).await;
         let addresses = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();

@@ -51,7 +51,8 @@ pub fn daemon(listen: SocketAddr) -> Result<ServiceDaemon, mdns_sd::Error> {
         let bound = listen.ip().is_unspecified() || listen.ip() == ip;
         bound && !ip.is_loopback() && ip.is_ipv4() == listen.is_ipv4()
     };
-    daemon.disable_interface(IfKind::Predicate(IfPredicate::new(move |interface| !reached(interface.ip()))))?;
+    daemon
+        .disable_interface(IfKind::Predicate(IfPredicate::new(move |interface| !reached(interface.ip()))))?;
     Ok(daemon)
 }
 
@@ -67,7 +68,9 @@ pub async fn browse(node: &Arc<Node>, news: &mpsc::Sender<News>) -> (usize, Opti
     let listening = async {
         while let Ok(event) = events.recv_async().await {
             let ServiceEvent::ServiceResolved(service) = event else { continue };
-            let Some(found) = supernode(&service, &ours).filter(|found| found.node != node.id) else { continue };
+            let Some(found) = supernode(&service, &ours).filter(|found| found.node != node.id) else {
+                continue;
+            };
             if !heard.contains(&found.node) {
                 if heard.len() == MAX_LOCAL {
                     return;
@@ -92,7 +95,8 @@ fn supernode(service: &ResolvedService, tag: &str) -> Option<NodeAddress> {
     let node = service.get_property_val_str(NODE)?.parse().ok()?;
     let port = service.get_port();
     let addresses = service.get_addresses().iter().map(|ip| SocketAddr::new(ip.to_ip_addr(), port));
-    let addresses: Vec<SocketAddr> = addresses.filter(|address| is_dialable(*address)).take(MAX_ADDRESSES).collect();
+    let addresses: Vec<SocketAddr> =
+        addresses.filter(|address| is_dialable(*address)).take(MAX_ADDRESSES).collect();
     (!addresses.is_empty()).then_some(NodeAddress { node, addresses })
 }
 

@@ -68,8 +68,11 @@ impl Names {
 
     /// The supernodes behind a name.
     pub async fn ask(&self, name: &HostName) -> Answer {
-        let (texts, services) =
-            join(self.0.txt_lookup(absolute(name)), self.0.srv_lookup(format!("{SERVICE}.{}", absolute(name)))).await;
+        let (texts, services) = join(
+            self.0.txt_lookup(absolute(name)),
+            self.0.srv_lookup(format!("{SERVICE}.{}", absolute(name))),
+        )
+        .await;
         let mut problems: Vec<String> = [&texts, &services]
             .into_iter()
             .filter_map(|answer| answer.as_ref().err())
@@ -91,7 +94,8 @@ impl Names {
 
     /// Where the pointers point to, and what went wrong.
     async fn locate(&self, pointers: Vec<Pointer>) -> (Vec<NodeAddress>, Option<String>) {
-        let mut names: Vec<HostName> = pointers.iter().filter_map(|pointer| pointer.host.name().cloned()).collect();
+        let mut names: Vec<HostName> =
+            pointers.iter().filter_map(|pointer| pointer.host.name().cloned()).collect();
         names.sort();
         names.dedup();
         names.truncate(MAX_NAMES);
@@ -147,7 +151,9 @@ fn gather(pointers: &[Pointer], resolved: impl Fn(&HostName) -> Vec<IpAddr>) -> 
             Host::Ip(ip) => vec![*ip],
             Host::Name(name) => resolved(name),
         };
-        for address in ips.into_iter().map(|ip| SocketAddr::new(ip, pointer.port)).filter(|at| is_dialable(*at)) {
+        for address in
+            ips.into_iter().map(|ip| SocketAddr::new(ip, pointer.port)).filter(|at| is_dialable(*at))
+        {
             let place = *places.entry(pointer.node).or_insert_with(|| {
                 found.push(NodeAddress { node: pointer.node, addresses: Vec::new() });
                 found.len() - 1
