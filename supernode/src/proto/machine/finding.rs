@@ -217,7 +217,7 @@ impl Supernode {
         if self.is_ours(place, groups) {
             return self.holders(place, groups).into_iter().map(|holder| (holder, 0)).collect();
         }
-        let mut contacts = contacts_for(place, groups, &self.membership, &self.world.links);
+        let mut contacts = self.go_betweens(place, groups);
         contacts.truncate(TOLD_CONTACTS);
         if let Telling::Once { choice } = telling
             && contacts.len() > 1
@@ -226,6 +226,19 @@ impl Supernode {
             contacts.truncate(1);
         }
         contacts.into_iter().map(|contact| (contact, MAX_HOPS)).collect()
+    }
+
+    /// Contacts for a key of another group, the nearest first. Where all are silent mates come before them, who have contacts of their own.
+    fn go_betweens(&self, place: Place, groups: Groups) -> Vec<NodeId> {
+        let links = &self.world.links;
+        let contacts = contacts_for(place, groups, &self.membership, links);
+        if contacts.iter().any(|contact| !links.is_silent(contact)) {
+            return contacts;
+        }
+        let mut mates: Vec<_> = self.membership.mates().filter(|mate| !links.is_silent(mate)).collect();
+        mates.sort_by_key(|mate| links.rtt(mate));
+        mates.truncate(TOLD_CONTACTS);
+        mates.into_iter().chain(contacts).collect()
     }
 
     pub(super) fn send_moves(&mut self, moves: Vec<(Move, Stored)>) {
@@ -316,7 +329,7 @@ impl Supernode {
     fn targets(&self, place: Place, groups: Groups) -> Vec<Target> {
         let (mut nodes, hops) = match self.is_ours(place, groups) {
             true => (self.holders(place, groups), 0),
-            false => (contacts_for(place, groups, &self.membership, &self.world.links), MAX_HOPS),
+            false => (self.go_betweens(place, groups), MAX_HOPS),
         };
         nodes.retain(|node| *node != self.world.own());
         nodes.sort_by_key(|node| self.world.links.rtt(node));
