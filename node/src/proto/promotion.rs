@@ -20,6 +20,7 @@
 
 mod fitness;
 mod need;
+mod serving;
 mod waits;
 mod why;
 
@@ -41,6 +42,8 @@ pub use fitness::{Facts, Reached, Unfit};
 pub use need::{MIN_SUPERNODES, TARGET};
 pub use waits::Waits;
 pub use why::Why;
+
+use serving::{SPARE_AFTER, Spare, UNFIT_AFTER};
 
 use super::backoff::jitter;
 use crate::config::Promote;
@@ -95,15 +98,6 @@ const ORPHAN_CHANCE: f64 = 0.1;
 const ORPHAN_AFTER: Duration = Duration::from_secs(60);
 /// How much chances grow at most while no new supernode shows.
 const MAX_BOOST: f64 = 64.0;
-/// How long there must have been too many supernodes before one steps down (gtk-gnutella: an hour without a leaf;
-/// guess: a tenth of it is more than a moment), and how long the rounds are from then on.
-const SPARE_AFTER: Duration = Duration::from_secs(600);
-const SPARE_ROUND: Duration = Duration::from_secs(120);
-/// How long a supernode must have been unfit before it steps down (guess: a line that changes is measured anew by then).
-const UNFIT_AFTER: Duration = Duration::from_secs(120);
-/// How much more of the machine a supernode may use than it had to find free at first.
-const IN_USE: u64 = 4;
-
 /// Decides whether this node should be a supernode.
 #[derive(Debug)]
 pub struct Promotion {
@@ -144,13 +138,6 @@ struct Stuck {
     /// When others' room is believed no more.
     at: Instant,
     over: bool,
-}
-
-/// There are too many.
-#[derive(Clone, Copy, Debug)]
-struct Spare {
-    /// When the next lot is drawn.
-    at: Instant,
 }
 
 impl Promotion {
@@ -202,38 +189,6 @@ impl Promotion {
             Input::Timeout => return self.handle_timeout(now),
         }
         self.look(now);
-    }
-
-    /// Why this node is, or is not, a supernode, at this moment.
-    pub fn why(&self, now: Now) -> Why {
-        let full = self.around.map(|around| percent(need::fullness(&around)));
-        match (self.promote, self.stage) {
-            (Promote::Always, _) => Why::Always,
-            (_, Stage::Serving { unfit_since: Some(_), .. }) => {
-                let unfit = fitness::lasting_objection(&self.facts, IN_USE);
-                unfit.map_or(Why::Serves { full }, Why::NoLongerFit)
-            }
-            (_, Stage::Serving { spare: Some(_), .. }) => Why::TooMany { full: full.unwrap_or(0) },
-            (_, Stage::Serving { .. }) => Why::Serves { full },
-            (Promote::Never, _) => Why::Never,
-            _ => self.why_not(full, now),
-        }
-    }
-
-    fn why_not(&self, full: Option<u32>, now: Now) -> Why {
-        if self.orphan_since.is_some() {
-            return Why::NoHome;
-        }
-        let Some(full) = full else {
-            return fitness::lasting_objection(&self.facts, 1).map_or(Why::NotAsked, Why::Unfit);
-        };
-        let Some(need) = self.need() else { return Why::Enough { full } };
-        let left = self.waits.left(now.wall);
-        match self.objection(Some(need), now) {
-            Some(unfit) => Why::Unfit(unfit),
-            None if !need.is_rush() && !left.is_zero() => Why::Waits(left),
-            None => Why::Candidate { full },
-        }
     }
 
     /// Without a home there is nobody to ask about strangers: what was known last counts.
@@ -417,39 +372,4 @@ impl Promotion {
         let uptime = now.instant.saturating_duration_since(self.started);
         fitness::objection(&self.facts, bandwidth, uptime, demand)
     }
-
-    /// Why it should not go on serving, if there are others.
-    fn lasting_objection(&self) -> Option<Unfit> {
-        let others = self.around.is_some_and(|around| around.supernodes > 1);
-        let unfit = fitness::lasting_objection(&self.facts, IN_USE);
-        unfit.filter(|_| others && self.promote == Promote::Auto)
-    }
-
-    fn is_spare(&self) -> bool {
-        self.promote == Promote::Auto && self.around.and_then(|around| need::surplus(&around)).is_some()
-    }
-
-    fn spare_round(&mut self, first: Duration, now: Now) -> Spare {
-        Spare { at: now.instant + jitter(&mut self.rng, first, first + SPARE_ROUND) }
-    }
-
-    fn consider_demotion(&mut self, spare: Option<Spare>, unfit_since: Option<Instant>, now: Now) {
-        if unfit_since.is_some_and(|since| since + UNFIT_AFTER <= now.instant) {
-            return self.switch(Output::Demote);
-        }
-        if spare.is_none_or(|spare| spare.at > now.instant) {
-            return;
-        }
-        let surplus = self.around.and_then(|around| need::surplus(&around));
-        let falls = surplus.is_some_and(|many| self.rng.random_bool(many.clamp(0.0, 1.0)));
-        if falls && self.waits.left(now.wall).is_zero() {
-            return self.switch(Output::Demote);
-        }
-        let spare = surplus.is_some().then(|| self.spare_round(SPARE_ROUND / 2, now));
-        self.stage = Stage::Serving { spare, unfit_since };
-    }
-}
-
-fn percent(part: f64) -> u32 {
-    (part * 100.0).round().clamp(0.0, 10_000.0) as u32
 }

@@ -1,5 +1,6 @@
 //! The machine itself: owns the sub-protocols, routes between them, and keeps the time.
 
+mod crowd;
 mod finding;
 mod from_child;
 mod from_mesh;
@@ -15,22 +16,22 @@ use nearmesh_common::{
     signed::{Keyring, Verified},
     supernode_record::SupernodeRecord,
     wire::{
-        home::{Neighbourhood, ToChild},
+        home::ToChild,
         mesh::{Mesh, SummaryVersion},
         query::{Hit, Query},
     },
 };
 
 use super::{
-    CloseReason, Input, Output, Peer, alternatives,
+    CloseReason, Input, Output, Peer,
     answers::Answers,
     children::Children,
     dial_back,
     directory::Directory,
-    door::{Door, Elsewhere},
+    door::Door,
     lookup::Lookups,
     membership::{Event, Membership},
-    neighbourhood::{Telling, neighbourhood},
+    neighbourhood::Telling,
     offers::Offers,
     placement::Groups,
     publishing::Publishing,
@@ -180,32 +181,6 @@ impl Supernode {
         self.membership.records()
     }
 
-    /// How full this supernode and those that it knows are.
-    pub fn neighbourhood(&self) -> Neighbourhood {
-        let record = &self.membership.own_record().content;
-        let capacity = if record.serving { record.capacity } else { 0 };
-        let children = u32::try_from(self.children.len()).unwrap_or(u32::MAX);
-        let candidates = u32::try_from(self.candidates().count()).unwrap_or(u32::MAX);
-        let others = self.membership.records().skip(1).map(|record| &record.content);
-        let others = others.filter(|other| other.serving).map(|other| (other.children, other.capacity));
-        neighbourhood((children, capacity), candidates, others)
-    }
-
-    /// The children that strangers can reach.
-    fn candidates(&self) -> impl Iterator<Item = NodeId> {
-        let own = self.world.own();
-        let reachable = self.children.presences().filter(|presence| presence.reach.is_reachable());
-        reachable.map(|presence| presence.node).filter(move |node| *node != own)
-    }
-
-    /// Tells one of them, who cannot know it yet.
-    fn tell_neighbourhood(&mut self, child: NodeId) {
-        if self.candidates().any(|candidate| candidate == child) {
-            let around = self.telling.seen().unwrap_or_else(|| self.neighbourhood());
-            self.world.tell_child(child, ToChild::Neighbourhood(around));
-        }
-    }
-
     /// Into how many groups it sees the near-mesh divided, as a number of leading bits of ids.
     pub fn group_bits(&self) -> u8 {
         self.membership.groups().bits()
@@ -261,36 +236,6 @@ impl Supernode {
         self.searches.handle_child_lost(node, &mut self.world);
         self.lookups.handle_child_lost(node);
         self.handle_load();
-    }
-
-    fn handle_load(&mut self) {
-        let (children, capacity) = (self.children.len(), self.children.capacity());
-        self.membership.handle_load(children, &mut self.world);
-        self.shedding.handle_load(children, capacity, self.world.now.instant);
-        self.telling.handle_load(children, capacity, self.world.now.instant);
-    }
-
-    /// Where else there is a place, as far as we hear.
-    fn elsewhere(&self) -> Elsewhere {
-        alternatives::elsewhere(self.membership.records().skip(1))
-    }
-
-    /// Names others to a node that should go there.
-    fn redirect(&mut self, node: NodeId) {
-        let others = self.membership.records().skip(1);
-        let others = alternatives::alternatives(others, &mut self.world.rng);
-        self.world.tell_child(node, ToChild::Redirect(others));
-    }
-
-    /// Hands some of the children on that are too many, if others have room.
-    fn shed(&mut self) {
-        let room = self.elsewhere() == Elsewhere::Room && self.membership.is_serving();
-        let own = self.world.own();
-        let children: Vec<_> = self.children.nodes().filter(|child| *child != own).collect();
-        let (capacity, now) = (self.children.capacity(), self.world.now.instant);
-        for child in self.shedding.chosen(children, capacity, room, now, &mut self.world.rng) {
-            self.redirect(child);
-        }
     }
 
     /// Routes what one part decided to the others, until there is no more.
@@ -372,26 +317,10 @@ impl Supernode {
         self.directory.handle_members(self.division(), self.world.now);
     }
 
-    fn look_around(&mut self) {
-        let candidates: Vec<_> = self.candidates().collect();
-        let around = self.neighbourhood();
-        self.telling.handle_look(around, &candidates, &mut self.world);
-    }
-
     fn handle_step_down(&mut self) {
         self.membership.handle_step_down(&mut self.world);
         self.look_around();
         self.send_children_away();
-    }
-
-    /// Names the alternatives to every child, and again after a while to those who did not find a place by then.
-    fn send_children_away(&mut self) {
-        let own = self.world.own();
-        let children: Vec<_> = self.children.nodes().filter(|child| *child != own).collect();
-        for child in &children {
-            self.redirect(*child);
-        }
-        self.remind_at = (!children.is_empty()).then(|| self.world.now.instant + REMIND_EVERY);
     }
 
     fn handle_crl(&mut self, crl: Box<[u8]>) {

@@ -2,7 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use super::Unfit;
+use nearmesh_common::Now;
+
+use super::{Promotion, Stage, Unfit, fitness, need, serving::IN_USE};
+use crate::config::Promote;
 
 /// Why this node is, or is not, a supernode.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,4 +79,42 @@ impl fmt::Display for Why {
             ),
         }
     }
+}
+
+impl Promotion {
+    /// Why this node is, or is not, a supernode, at this moment.
+    pub fn why(&self, now: Now) -> Why {
+        let full = self.around.map(|around| percent(need::fullness(&around)));
+        match (self.promote, self.stage) {
+            (Promote::Always, _) => Why::Always,
+            (_, Stage::Serving { unfit_since: Some(_), .. }) => {
+                let unfit = fitness::lasting_objection(&self.facts, IN_USE);
+                unfit.map_or(Why::Serves { full }, Why::NoLongerFit)
+            }
+            (_, Stage::Serving { spare: Some(_), .. }) => Why::TooMany { full: full.unwrap_or(0) },
+            (_, Stage::Serving { .. }) => Why::Serves { full },
+            (Promote::Never, _) => Why::Never,
+            _ => self.why_not(full, now),
+        }
+    }
+
+    fn why_not(&self, full: Option<u32>, now: Now) -> Why {
+        if self.orphan_since.is_some() {
+            return Why::NoHome;
+        }
+        let Some(full) = full else {
+            return fitness::lasting_objection(&self.facts, 1).map_or(Why::NotAsked, Why::Unfit);
+        };
+        let Some(need) = self.need() else { return Why::Enough { full } };
+        let left = self.waits.left(now.wall);
+        match self.objection(Some(need), now) {
+            Some(unfit) => Why::Unfit(unfit),
+            None if !need.is_rush() && !left.is_zero() => Why::Waits(left),
+            None => Why::Candidate { full },
+        }
+    }
+}
+
+fn percent(part: f64) -> u32 {
+    (part * 100.0).round().clamp(0.0, 10_000.0) as u32
 }

@@ -270,7 +270,7 @@ fn a_presence_that_was_replayed_expired_or_forged_is_refused() {
     cases.push(("by another", net.seal("mallory", &good)));
     cases.push(("of another", net.seal("mallory", &net.presence("mallory", "s0"))));
     let mut changed = net.seal("bob", &good);
-    changed.payload = net.seal("bob", &net.presence("carol", "s0")).payload;
+    changed.payload = net.seal("bob", &net.presence("carol", "s0")).payload.clone();
     cases.push(("changed", changed));
     for (what, presence) in cases {
         net.heard("bob");
