@@ -81,9 +81,12 @@ mod tests {
             online: true,
         });
         assert_eq!(bob.verify(signed.clone(), wall).unwrap().signer.node, alice.node());
-        signed.payload[3] ^= 1;
+        let true_payload = signed.payload.clone();
+        let mut forged = true_payload.to_vec();
+        forged[3] ^= 1;
+        signed.payload = forged.into();
         assert_eq!(bob.verify(signed.clone(), wall).unwrap_err(), VerifyError::Signature);
-        signed.payload[3] ^= 1;
+        signed.payload = true_payload;
         signed.certificate = bob.sign(b"").0.into();
         assert_eq!(bob.verify(signed, wall).unwrap_err(), VerifyError::Signature);
     }
