@@ -170,8 +170,10 @@ fn words() {
         (0..100 * FILES_OF_A_CHILD * WORDS_IN_A_NAME).map(|_| names.word()).collect();
     offered.iter().for_each(|word| summary.add_word(word));
     let mut view = SummaryView::default();
-    for part in summary.all().collect::<Vec<_>>().chunks(MAX_SUMMARY_ENTRIES).take(1) {
-        view.apply_part(SummaryVersion { epoch: 1, number: 1 }, (true, true), part).expect("it is in step");
+    let (entries, version) = (summary.all().collect::<Vec<_>>(), SummaryVersion { epoch: 1, number: 1 });
+    let parts = entries.len().div_ceil(MAX_SUMMARY_ENTRIES);
+    for (at, part) in entries.chunks(MAX_SUMMARY_ENTRIES).enumerate() {
+        view.apply_part(version, (at == 0, at + 1 == parts), part).expect("it is in step");
     }
     let probes: Vec<Probe> = (0..100_000)
         .map(|_| Probe::new(&Subject::Words(format!("{} {}", names.word(), names.word()).into())))

@@ -87,7 +87,7 @@ mod tests {
         signed.payload = forged.into();
         assert_eq!(bob.verify(signed.clone(), wall).unwrap_err(), VerifyError::Signature);
         signed.payload = true_payload;
-        signed.certificate = bob.sign(b"").0.into();
+        signed.certificate = bob.sign(b"").0;
         assert_eq!(bob.verify(signed, wall).unwrap_err(), VerifyError::Signature);
     }
 }

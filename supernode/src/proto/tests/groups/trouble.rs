@@ -40,7 +40,10 @@ fn halves_that_were_apart_for_ten_minutes_are_one_within_a_minute() {
         assert!(lost * 1000 <= count * (count - 1), "{lost} ways of {count}, whose halves saw {bits:?} bits");
         crowd.run(SECOND * 30);
         let lost = crowd.lost_ways(|_, _| true);
-        assert!(lost * 10_000 <= count * (count - 1), "{lost} ways of {count}, whose halves saw {bits:?} bits");
+        assert!(
+            lost * 10_000 <= count * (count - 1),
+            "{lost} ways of {count}, whose halves saw {bits:?} bits"
+        );
         let whole = match count {
             40 => 0,
             _ => 4,
