@@ -201,8 +201,10 @@ impl Promotion {
     }
 
     fn handle_neighbourhood(&mut self, around: Neighbourhood, now: Now) {
-        self.around = Some(around);
-        let since = self.stuck.map_or(now.instant, |stuck| stuck.since);
+        let before = self.around.replace(around);
+        // Where it gets better, somebody has room after all.
+        let better = before.is_some_and(|before| around.children < before.children);
+        let since = self.stuck.filter(|_| !better).map_or(now.instant, |stuck| stuck.since);
         self.stuck = need::patience(&around).map(|patience| {
             let at = since + patience;
             Stuck { since, at, over: at <= now.instant }

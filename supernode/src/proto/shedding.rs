@@ -43,22 +43,18 @@ impl Shedding {
         self.at.is_some_and(|at| at <= now)
     }
 
-    /// Who is to be told now, of all `children`; none of them if nobody has `room`.
+    /// Who is to be told now, of these `children`, of whom so many are too many.
     pub(super) fn chosen(
         &mut self,
         mut children: Vec<NodeId>,
-        capacity: u32,
-        room: bool,
+        too_many: usize,
         now: Instant,
         rng: &mut ChaCha8Rng,
     ) -> Vec<NodeId> {
         self.at = Some(now + EVERY);
         self.told.retain(|_, at| *at + AGAIN_AFTER > now);
         let under_way = self.told.keys().filter(|told| children.binary_search(told).is_ok()).count();
-        let excess = children.len().saturating_sub(capacity as usize).saturating_sub(under_way);
-        if !room || excess == 0 {
-            return Vec::new();
-        }
+        let excess = too_many.saturating_sub(under_way);
         children.retain(|child| !self.told.contains_key(child));
         children.shuffle(rng);
         children.truncate(excess.div_ceil(PART).min(MOST));

@@ -207,11 +207,14 @@ impl Net {
         let heard = |home: &Home| home.since + HOP * 5 <= self.now.instant;
         let known = self.homes.iter().filter(|(id, home)| Some(**id) != except && heard(home));
         let roomy = known.clone().filter(|(_, home)| home.advertised < CAPACITY).map(|(id, _)| *id);
-        let mut ids: Vec<_> = roomy.chain(self.liars.keys().copied()).collect();
+        let avoids = &self.nodes[node].avoids;
+        let mut ids: Vec<_> = roomy
+            .chain(self.liars.keys().copied())
+            .filter(|id| *id != node && !avoids.contains(id))
+            .collect();
         if ids.is_empty() && except.is_none() {
-            ids = self.homes.keys().copied().collect();
+            ids = self.homes.keys().copied().filter(|id| *id != node).collect();
         }
-        ids.retain(|id| *id != node && !self.nodes[node].avoids.contains(id));
         ids.choose(&mut self.rng).copied()
     }
 
@@ -229,7 +232,8 @@ impl Net {
         let roomy = |home: &Home| home.advertised < CAPACITY;
         let elsewhere = self.homes.iter().any(|(id, home)| *id != to && roomy(home))
             || self.liars.keys().any(|liar| !self.nodes[node].avoids.contains(liar));
-        let less_full = self.homes.values().any(|home| (home.advertised as usize) < HARD);
+        let stretched = |home: &Home| home.advertised as usize >= HARD;
+        let less_full = self.homes.iter().any(|(id, home)| *id != to && !stretched(home));
         let now = self.now.instant;
         let home = self.homes.get_mut(&to).unwrap();
         let passed = now.saturating_duration_since(home.admitted.0).as_secs_f64();
@@ -308,7 +312,8 @@ impl Net {
             }
         }
         self.shed(id);
-        let wait = if around.all_children * 100 < around.all_capacity * 65 { 6 } else { 2 };
+        let calm = around.supernodes >= 3 && around.all_children * 100 < around.all_capacity * 65;
+        let wait = if calm { 6 } else { 2 };
         self.push(Duration::from_secs(wait), Event::Look(id));
     }
 

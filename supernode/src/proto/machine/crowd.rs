@@ -61,8 +61,10 @@ impl Supernode {
         let room = self.elsewhere() == Elsewhere::Room && self.membership.is_serving();
         let own = self.world.own();
         let children: Vec<_> = self.children.nodes().filter(|child| *child != own).collect();
-        let (capacity, now) = (self.children.capacity(), self.world.now.instant);
-        for child in self.shedding.chosen(children, capacity, room, now, &mut self.world.rng) {
+        // We are a child of our own, and take a place like any other.
+        let excess = self.children.len().saturating_sub(self.children.capacity() as usize);
+        let too_many = if room { excess } else { 0 };
+        for child in self.shedding.chosen(children, too_many, self.world.now.instant, &mut self.world.rng) {
             self.redirect(child);
         }
     }
