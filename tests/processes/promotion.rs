@@ -26,7 +26,9 @@ fn a_node_makes_itself_a_supernode_when_its_home_is_too_full_and_takes_over_chil
         (carol.json(&["status"])["home"]["node_id"] == *bob.id()).then_some(())
     });
     eprintln!("carol is bob's child {took:?} later");
-    assert_eq!(bob.json(&["status"])["children"], 2, "himself and carol");
+    eventually("bob has two children, himself and carol", || {
+        (bob.json(&["status"])["children"] == 2).then_some(())
+    });
     let why = carol.json(&["status"])["role_reason"].as_str().expect("a sentence").to_owned();
     assert!(why.contains("--promote never"), "{why}");
     eventually("what carol shares is found from alice's", || {
