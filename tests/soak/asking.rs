@@ -38,6 +38,8 @@ pub struct Tally {
     pub late: u64,
     /// The longest time until one of those was found.
     pub latest: Duration,
+    /// Searches that said themselves that not everybody whom they asked had answered.
+    pub incomplete: u64,
     /// Answers that came while who was meant, or who asked, was killed or started: they prove nothing.
     pub void: u64,
     pub lost: Vec<String>,
@@ -48,6 +50,8 @@ pub struct Tally {
 /// What an answer is worth.
 enum Verdict {
     Right,
+    /// By its own word.
+    Incomplete,
     Missing(String),
     Wrong(String),
 }
@@ -97,6 +101,9 @@ async fn find(cast: &Cast, asker: &Member, whom: &Member, tally: &mut Tally, by_
                 return;
             }
             Verdict::Wrong(why) => return tally.wrong.push(said(why)),
+            // It is asked again, once: twice in a row is no accident.
+            Verdict::Incomplete if tries == 0 => tally.incomplete += 1,
+            Verdict::Incomplete => return tally.lost.push(said("incomplete, twice".to_owned())),
             Verdict::Missing(why) => {
                 let since_loss = cast.last_loss().map(|loss| loss.elapsed());
                 if since_loss.is_none_or(|since| since > RECOVERY + (asked.elapsed())) {
@@ -134,7 +141,8 @@ fn judge(found: &Lookup, whom: &Member) -> Verdict {
 async fn search(asker: &Member, whom: &Member) -> Verdict {
     match results(asker, &format!("only {}", whom.name)).await {
         Err(why) => Verdict::Missing(why),
-        Ok(results) => match results.as_slice() {
+        Ok((results, whole)) => match results.as_slice() {
+            [] if !whole => Verdict::Incomplete,
             [] => Verdict::Missing("no file".to_owned()),
             [one] if belongs(one, whom) => Verdict::Right,
             _ => Verdict::Wrong(format!("{results:?}")),
@@ -162,7 +170,8 @@ async fn everybody(cast: &Cast, asker: &Member, tally: &mut Tally) {
     }
     tally.searches += 1;
     let results = match outcome {
-        Ok(results) => results,
+        Ok((results, true)) => results,
+        Ok((_, false)) => return tally.incomplete += 1,
         Err(why) => return tally.lost.push(format!("{} asked for everybody: {why}", asker.name)),
     };
     for (member, before) in cast.members.iter().zip(before) {
@@ -205,7 +214,8 @@ async fn gone(cast: &Cast, asker: &Member, rng: &mut StdRng, tally: &mut Tally) 
     }
 }
 
-async fn results(asker: &Member, words: &str) -> Result<Vec<SearchResult>, String> {
+/// What was found, and whether everybody who was asked answered.
+async fn results(asker: &Member, words: &str) -> Result<(Vec<SearchResult>, bool), String> {
     let request =
         SearchRequest { words: words.to_owned(), limit: 200, min_size: None, max_size: None, kind: None };
     let asked = async {
@@ -217,14 +227,14 @@ async fn results(asker: &Member, words: &str) -> Result<Vec<SearchResult>, Strin
                     results.retain(|earlier| earlier.number != result.number);
                     results.push(result);
                 }
-                SearchEvent::Done(_) => return Ok::<_, ApiError>(results),
+                SearchEvent::Done(how) => return Ok::<_, ApiError>((results, how.asked == how.answered)),
             }
         }
     };
     match timeout(PATIENCE, asked).await {
         Err(_) => Err("no answer".to_owned()),
-        Ok(Ok(results)) => Ok(results),
-        Ok(Err(error)) if error.code == Code::NotFound => Ok(Vec::new()),
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) if error.code == Code::NotFound => Ok((Vec::new(), true)),
         Ok(Err(error)) => Err(error.to_string()),
     }
 }
@@ -236,6 +246,7 @@ impl Tally {
         self.searches += other.searches;
         self.late += other.late;
         self.latest = self.latest.max(other.latest);
+        self.incomplete += other.incomplete;
         self.void += other.void;
         self.lost.extend(other.lost);
         self.wrong.extend(other.wrong);
@@ -250,7 +261,7 @@ impl fmt::Display for Tally {
         let at = |part: usize| took.get(took.len() * part / 100).copied().unwrap_or_default();
         write!(
             f,
-            "{} lookups, {} searches, p50 {:.1?}, p99 {:.1?}; {} wrong, {} lost, {} had to be asked again after a supernode's death (the \
+            "{} lookups, {} searches, p50 {:.1?}, p99 {:.1?}; {} wrong, {} lost, {} incomplete by their own word, {} had to be asked again after a supernode's death (the \
              last of them for {:.1?}), {} void",
             self.lookups,
             self.searches,
@@ -258,6 +269,7 @@ impl fmt::Display for Tally {
             at(99),
             self.wrong.len(),
             self.lost.len(),
+            self.incomplete,
             self.late,
             self.latest,
             self.void
