@@ -12,8 +12,8 @@
 //! For one content, where there are groups, its holders are asked first who has it ([`super::offers`]); if one of those homes gives it that is all,
 //! and else everybody is asked.
 //!
-//! How much is enough is counted in different contents. Who asks for one content with room for more gets every source of it, up to
-//! the bound on a search.
+//! How much is enough is counted in different contents; of words so popular that each content has several sources, four sources count as much
+//! as one content. Who asks for one content with room for more gets every source of it, up to the bound on a search.
 //!
 //! # What it costs
 //! In a net of N supernodes a search that finds nothing sends one query to each of sqrt(N) groups, and one to each supernode whose summary passes
@@ -54,6 +54,8 @@ pub(super) const WAVE_WAIT: Duration = Duration::from_millis(500);
 const MAX_SEARCHES: usize = 4096;
 /// Results of one search: each content with as many sources as one supernode tells, at most this many (100 kB of memory).
 const MAX_HITS: usize = 10_000;
+/// So many sources of what words find count as one content: at the usual limit 200 end a search (KaZaA's SearchResultsMax).
+const SOURCES_PER_CONTENT: usize = 4;
 /// A query's number: its search's, and its own among those of the search, in so many bits: more than there are groups and members of one.
 const QUERY_BITS: u32 = 12;
 /// Of the time that another supernode leaves us, the part after which we answer with what there is: four fifths.
@@ -325,7 +327,15 @@ impl Search {
     }
 
     fn has_enough(&self) -> bool {
-        self.contents.len() >= self.limit() || self.shown.len() >= MAX_HITS
+        self.found() >= self.limit() || self.shown.len() >= MAX_HITS
+    }
+
+    /// How much there is, by the measure of the limit.
+    fn found(&self) -> usize {
+        match self.query.subject {
+            Subject::Words(_) => self.contents.len().max(self.shown.len() / SOURCES_PER_CONTENT),
+            Subject::Content(_) => self.contents.len(),
+        }
     }
 
     fn due(&self) -> Instant {
@@ -340,7 +350,7 @@ impl Search {
 
     fn ask_next_wave(&mut self, number: u64, world: &mut World) {
         self.wave_until = world.now.instant + WAVE_WAIT;
-        for target in self.plan.next_wave(self.contents.len(), self.limit()) {
+        for target in self.plan.next_wave(self.found(), self.limit()) {
             self.counts.asked = self.counts.asked.saturating_add(1);
             let (scope, contacts) = match target {
                 Target::Mate(node) => (Scope::Own, vec![node]),

@@ -1,7 +1,7 @@
 //! Whom a search asks next: a pure plan.
 //!
-//! The nearest matching members of our own group are the first wave; it shows how popular the words are, and so how many of the others it
-//! takes to find the rest. Then group by group, the nearest contact first. A group counts as many supernodes as match in our own; where none does the first wave is groups.
+//! The nearest matching members of our own group are the first wave: as many as give enough results if each has as much as our own children, and one
+//! at the least, so that of what is popular there is enough at once. It shows how popular the words are, and so how many of the others it takes to find the rest. Then group by group, the nearest contact first. A group counts as many supernodes as match in our own; where none does the first wave is groups.
 //! While nothing is found waves grow fast: most queries that find nothing at first find nothing at all, and each wave costs a round trip.
 //! Beyond the first wave the order is random, so that a popular word does not always burden the same ones.
 
@@ -10,7 +10,7 @@ use std::{collections::VecDeque, time::Duration};
 use nearmesh_common::{NodeId, wire::mesh::Part};
 use rand::{Rng, seq::SliceRandom};
 
-/// Supernodes in the first wave (KaZaA asked 6 to 10: SearchIndirectNodesMin and Max).
+/// Groups in the first wave, and the fewest supernodes (KaZaA asked 6 to 10: SearchIndirectNodesMin and Max).
 pub(super) const FIRST_WAVE: usize = 8;
 /// Supernodes that a wave may grow to (guess: a net of 10,000 is swept in four waves).
 pub(super) const MAX_WAVE: usize = 1024;
@@ -55,10 +55,13 @@ impl Plan {
 
     /// The next wave, when those asked so far found `found` of `limit` results.
     pub(super) fn next_wave(&mut self, found: usize, limit: usize) -> Vec<Target> {
+        let missing = if self.asked == 0 { limit.saturating_sub(found) } else { 0 };
+        let mates = missing.div_ceil(found.max(1));
         let wanted = self.asked + wave_size(self.asked, found, limit);
         let mut wave = Vec::new();
-        while self.asked < wanted
-            && let Some(target) = self.waiting.pop_front()
+        while let Some(target) = self
+            .waiting
+            .pop_front_if(|next| self.asked < wanted || matches!(next, Target::Mate(_)) && wave.len() < mates)
         {
             self.asked += match target {
                 Target::Mate(_) => 1,
@@ -129,7 +132,8 @@ mod tests {
     fn the_nearest_are_asked_first_and_everybody_once() {
         let mut plan = plan(60, 0);
         let mut asked = plan.next_wave(0, 50);
-        assert_eq!(asked, (0..8).map(|n| Target::Mate(node(n))).collect::<Vec<_>>());
+        assert_eq!(asked.len(), 50);
+        assert_eq!(asked[..8], (0..8).map(|n| Target::Mate(node(n))).collect::<Vec<_>>());
         while !plan.is_done() {
             asked.extend(plan.next_wave(0, 50));
         }
@@ -144,13 +148,19 @@ mod tests {
     fn a_wave_is_as_large_as_the_shortage() {
         let after_first = |found| {
             let mut plan = plan(200, 0);
-            plan.next_wave(0, 50);
-            plan.next_wave(found, 50).len()
+            assert_eq!(plan.next_wave(0, 20).len(), 20, "one result each would do");
+            plan.next_wave(found, 20).len()
         };
-        assert_eq!(after_first(0), 32, "nothing found: ask four times as many");
-        assert_eq!(after_first(40), 2, "five each: two more will do");
-        assert_eq!(after_first(1), 192, "all that are left");
-        assert_eq!(after_first(50), 0, "enough");
+        assert_eq!(after_first(0), 80, "nothing found: ask four times as many");
+        assert_eq!(after_first(16), 5, "four of five have one: five more will do");
+        assert_eq!(after_first(1), 180, "all that are left");
+        assert_eq!(after_first(20), 0, "enough");
+    }
+
+    #[test]
+    fn what_our_own_children_have_tells_how_many_to_ask() {
+        assert_eq!(plan(200, 0).next_wave(2, 50).len(), 24);
+        assert_eq!(plan(200, 0).next_wave(25, 50).len(), 8, "never fewer");
     }
 
     #[test]
@@ -163,8 +173,7 @@ mod tests {
     #[test]
     fn a_word_that_the_own_group_knows_well_needs_few_groups() {
         let mut plan = plan(40, 100);
-        assert_eq!(plan.next_wave(0, 100).len(), 8);
-        assert_eq!(plan.next_wave(20, 100).len(), 32);
+        assert_eq!(plan.next_wave(0, 100).len(), 40);
         let groups = plan.next_wave(90, 100);
         assert_eq!(groups.len(), 1, "a group has as many as ours");
     }
