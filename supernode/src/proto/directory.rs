@@ -9,12 +9,15 @@
 //! When our group's members change, entries move ([`Directory::handle_members`]): the first of the old holders that is left sends each
 //! to those who are holders now and were not before; who is no holder any more forgets it.
 
+mod lately;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
     time::{Duration, Instant},
 };
 
+use lately::Lately;
 use nearmesh_common::{
     NodeId, Now, UnixMillis, UserName, codec,
     presence::Presence,
@@ -47,6 +50,7 @@ pub(super) struct Directory {
     by_expiry: BTreeSet<(UnixMillis, NodeId)>,
     recheck: Option<Recheck>,
     handover: Handover,
+    lately: Lately,
 }
 
 /// A presence, with those of its fields that matter here: it is decoded once.
@@ -121,7 +125,8 @@ impl Directory {
         if pay(world)
             && let Some(verified) = world.presence(stored.presence)
         {
-            self.take(&verified, stored.here, world);
+            let over = self.lately.is_over(&verified.content, world.now.instant);
+            self.take(&verified, stored.here && (from == verified.content.home || !over), world);
         }
     }
 
@@ -160,7 +165,8 @@ impl Directory {
     }
 
     /// A home says that a node is there no more.
-    pub(super) fn on_gone(&mut self, departure: &Departure) {
+    pub(super) fn on_gone(&mut self, departure: &Departure, now: Now) {
+        self.lately.handle_departure(departure, now.instant);
         let Departure { node, home, sequence } = departure;
         let entry = self.entries.get_mut(node);
         if let Some(entry) = entry.filter(|entry| entry.home == *home && entry.sequence <= *sequence) {
@@ -169,8 +175,14 @@ impl Directory {
     }
 
     /// A home died.
-    pub(super) fn handle_home_lost(&mut self, home: &NodeId) {
+    pub(super) fn handle_home_lost(&mut self, home: &NodeId, now: Now) {
+        self.lately.handle_home_lost(*home, now.instant);
         self.entries.values_mut().filter(|entry| entry.home == *home).for_each(|entry| entry.here = false);
+    }
+
+    /// It is there again.
+    pub(super) fn handle_home_back(&mut self, home: &NodeId) {
+        self.lately.handle_home_back(home);
     }
 
     /// What we hold on a user.

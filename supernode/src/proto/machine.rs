@@ -261,6 +261,7 @@ impl Supernode {
                 self.world.tell_mesh(node, Mesh::Hello { record, summary });
             }
             Event::Up(node) => {
+                self.directory.handle_home_back(&node);
                 if self.membership.is_mate(&node) {
                     self.world.tell_mesh(node, self.membership.digest());
                 }

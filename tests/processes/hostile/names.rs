@@ -90,27 +90,25 @@ fn a_journal_that_does_not_follow_on_is_not_taken() {
 }
 
 #[test]
-fn a_million_changes_cost_no_more_than_what_a_child_may_register() {
+fn changes_without_end_cost_no_more_than_what_a_child_may_register() {
     let scene = Scene::new();
     let before = scene.alice.resident_kib();
     scene.mallory.run(async {
         let mut link = scene.mallory.attached(&scene.alice).await;
-        // The same file a million times over.
+        // The same file a hundred thousand times over.
         let mut revision = 0;
-        for round in 0..1000usize {
+        for round in 0..100usize {
             let again = |n: usize| Change::Add(entry(1, &format!("zz again {round} {n}"), &[1]));
-            let held = publish(&mut link, revision, (0..1000).map(again).collect()).await;
-            revision = held.revision;
+            revision = publish_at_last(&mut link, revision, (0..1000).map(again).collect()).await;
         }
-        assert_eq!(revision, 1_000_000);
+        assert_eq!(revision, 100_000);
         scene.alice_has_not_grown(before, 64);
-        // A million files, of which a quarter are taken.
-        for round in 0..1000usize {
+        // More files than a quarter of a million, which are taken.
+        for round in 0..260usize {
             let more = |n: usize| {
                 Change::Add(entry(2 + round * 1000 + n, &format!("zz{:06}", round * 1000 + n), &[2]))
             };
-            let held = publish(&mut link, revision, (0..1000).map(more).collect()).await;
-            revision = held.revision;
+            revision = publish_at_last(&mut link, revision, (0..1000).map(more).collect()).await;
         }
         scene.alice_has_not_grown(before, 100);
         let found = |words: &str| scene.bob.json_lines(&["search", words]).len();
@@ -208,6 +206,17 @@ fn entry(number: usize, name: &str, content: &[u8]) -> FileEntry {
 async fn publish(link: &mut Link, after: u64, changes: Vec<Change>) -> JournalMark {
     let upto = after.saturating_add(changes.len() as u64);
     publish_upto(link, (EPOCH, after), upto, changes).await
+}
+
+/// The same, again and again while there is too much at once.
+async fn publish_at_last(link: &mut Link, after: u64, changes: Vec<Change>) -> u64 {
+    loop {
+        let held = publish(link, after, changes.clone()).await.revision;
+        if held != after {
+            return held;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }
 
 async fn publish_upto(

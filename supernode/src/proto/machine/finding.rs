@@ -91,7 +91,7 @@ impl Supernode {
     /// A home died, if it was one whose end we would see: links to other groups also end when they serve nothing.
     pub(super) fn handle_home_lost(&mut self, node: &NodeId) {
         if self.is_mate(node) {
-            self.directory.handle_home_lost(node);
+            self.directory.handle_home_lost(node, self.world.now);
         }
         self.handle_lost(1);
     }
@@ -127,7 +127,7 @@ impl Supernode {
         for groups in self.divisions() {
             for (to, hops) in self.whither(place, groups, Telling::Twice) {
                 match to == self.world.own() {
-                    true => self.directory.on_gone(&Departure { node, home, sequence }),
+                    true => self.directory.on_gone(&Departure { node, home, sequence }, self.world.now),
                     false => {
                         let gone = Mesh::Gone { node, user: user.clone(), home, sequence, hops };
                         self.world.tell_mesh(to, gone);
@@ -175,11 +175,11 @@ impl Supernode {
             return self.world.strange(&from, "another home's word");
         }
         if hops == 0 {
-            return self.directory.on_gone(&departure);
+            return self.directory.on_gone(&departure, self.world.now);
         }
         for (to, hops) in self.onward(Place::of_user(&user), self.membership.groups(), hops) {
             match to == self.world.own() {
-                true => self.directory.on_gone(&departure),
+                true => self.directory.on_gone(&departure, self.world.now),
                 false => {
                     let gone = Mesh::Gone { node, user: user.clone(), home, sequence, hops };
                     self.world.tell_mesh(to, gone);
