@@ -1,7 +1,7 @@
 //! The large simulator: real supernode machines, a million light nodes, one process.
 //!
 //! What [`crate::sim`] is exact about, this is fast about: messages are moved and not encoded, peers are numbers and not ids, ordinary nodes are
-//! [light](child). Supernodes are the very machines that run on sockets. Links are reliable and in order; a dead process is noticed by its
+//! light (`child`). Supernodes are the very machines that run on sockets. Links are reliable and in order; a dead process is noticed by its
 //! peers only after the transport's idle timeout. A run follows from its seed alone.
 
 mod asking;
