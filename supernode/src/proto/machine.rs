@@ -1,9 +1,12 @@
 //! The machine itself: owns the sub-protocols, routes between them, and keeps the time.
 
+mod carrying;
 mod crowd;
-mod finding;
+mod files;
 mod from_child;
 mod from_mesh;
+mod placing;
+mod users;
 
 use std::{
     net::SocketAddr,

@@ -1,0 +1,59 @@
+//! Who holds a key, by what this supernode sees of the groups.
+
+use nearmesh_common::NodeId;
+
+use super::{
+    super::{
+        handover::Division,
+        placement::{Groups, Place},
+    },
+    Supernode,
+};
+
+/// Contacts in another group that are told of what changed.
+pub(super) const TOLD_CONTACTS: usize = 2;
+
+impl Supernode {
+    /// The divisions of the net that count now, the present one first.
+    pub(super) fn divisions(&self) -> impl Iterator<Item = Groups> + use<> {
+        std::iter::once(self.membership.groups()).chain(self.membership.former_groups())
+    }
+
+    pub(super) fn is_ours(&self, place: Place, groups: Groups) -> bool {
+        place.group(groups) == groups.of(&self.world.own().0)
+    }
+
+    /// Whether an id is one of our group's, or of our former one while that counts.
+    pub(super) fn is_mate(&self, node: &NodeId) -> bool {
+        let same = |groups: Groups| groups.of(&node.0) == groups.of(&self.world.own().0);
+        self.divisions().any(same)
+    }
+
+    pub(super) fn holds(&self, place: Place) -> bool {
+        let groups = self.membership.groups();
+        self.is_ours(place, groups) && self.holders(place, groups).contains(&self.world.own())
+    }
+
+    /// The holders of a key of our own group by this division, as far as we are linked to them. One that is silent may be dead: the next is taken in its
+    /// place until it speaks.
+    pub(super) fn holders(&self, place: Place, groups: Groups) -> Vec<NodeId> {
+        let own = self.world.own();
+        let alive = |mate: &NodeId| !self.world.links.is_silent(mate);
+        if groups == self.membership.groups() {
+            return place.holders(self.membership.mates().filter(alive).chain([own]));
+        }
+        let group = groups.of(&own.0);
+        let mates = self.membership.members().filter(|node| groups.of(&node.0) == group && alive(node));
+        place.holders(mates.chain([own]))
+    }
+
+    pub(super) fn division(&self) -> Division {
+        let groups = self.membership.groups();
+        Division {
+            groups,
+            group: groups.of(&self.world.own().0),
+            members: self.membership.mates().chain([self.world.own()]).collect(),
+            changing: self.membership.former_groups().is_some(),
+        }
+    }
+}
