@@ -11,6 +11,7 @@ pub mod identity;
 pub mod name;
 pub mod nat;
 pub mod presence;
+pub mod rate;
 pub mod scope;
 pub mod signed;
 pub mod supernode_record;

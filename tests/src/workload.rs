@@ -20,7 +20,7 @@
 //! Invariant: the same seed and shape give the same workload on every machine.
 
 mod catalogue;
-mod draw;
+pub(crate) mod draw;
 mod names;
 pub mod parameters;
 mod people;

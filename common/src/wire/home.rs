@@ -203,6 +203,12 @@ pub enum ToChild {
     },
 }
 
+/// How full supernodes should be, in percent of their capacity (guess: a third of all supernodes may die at once, and the others hold their
+/// children).
+pub const TARGET_PERCENT: u32 = 65;
+/// Supernodes that a net has whatever its load, if so many nodes can serve: a home, a standby, and one more to lose.
+pub const MIN_SUPERNODES: u32 = 3;
+
 /// How loaded a home is, and the supernodes that it knows: what a child needs to judge whether the net is short of supernodes.
 ///
 /// A supernode that claims to have more than twice the home's own capacity counts as if it had that, equally full; so a few that lie

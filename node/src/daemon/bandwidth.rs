@@ -12,12 +12,12 @@ use std::{
 use nearmesh_common::{
     NodeId,
     frame::{MAX_OPEN_FRAME, read_frame, write_frame},
+    rate::{Bucket, Limit},
     wire::{
         Open,
         stream::{MAX_MEASURED_BYTES, MeasureReply, Measured},
     },
 };
-use nearmesh_relay::proto::rate::{Bucket, Limit};
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::{
     sync::Semaphore,

@@ -10,7 +10,7 @@
 //!
 //! A supernode demotes itself in the same way when there are clearly too many and it is not one of the fuller ones, and
 //! also when it is no longer fit and others are there to take over. Between two switches of the role there are waits that double
-//! (`waits`). The last [`MIN_SUPERNODES`] stay, whatever their load; a smaller net wants as many as that, so that each node has
+//! (`waits`). The last [`MIN_SUPERNODES`](nearmesh_common::wire::home::MIN_SUPERNODES) stay, whatever their load; a smaller net wants as many as that, so that each node has
 //! a standby.
 //!
 //! A node that had a home and finds none for long becomes a supernode itself, as one of the few left that can.
@@ -39,7 +39,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 pub use fitness::{Facts, Reached, Unfit};
-pub use need::{MIN_SUPERNODES, TARGET};
+pub use need::TARGET;
 pub use waits::Waits;
 pub use why::Why;
 

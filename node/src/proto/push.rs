@@ -9,8 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nearmesh_common::{NodeId, Now, dialable::is_dialable};
-use nearmesh_relay::proto::rate::{Bucket, Limit};
+use nearmesh_common::{
+    NodeId, Now,
+    dialable::is_dialable,
+    rate::{Bucket, Limit},
+};
 
 /// One asker: every two seconds one. It repeats its request when nothing comes, so a few may come at once (guess: three that repeat one
 /// another, and one more).

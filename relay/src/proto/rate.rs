@@ -1,4 +1,4 @@
-//! How often strangers are answered: token buckets in a table of fixed size.
+//! How often strangers are answered: token buckets ([`nearmesh_common::rate`]) in a table of fixed size.
 //!
 //! A source is an IPv4 address or an IPv6 /64, never a port, because whoever forges sources aims at a host. Sources are
 //! spread over a fixed number of slots by a keyed hash; those that meet in a slot share its bucket. So the
@@ -7,24 +7,10 @@
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     net::{IpAddr, SocketAddr},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-/// A rate and how much of it may come at once.
-#[derive(Clone, Copy, Debug)]
-pub struct Limit {
-    /// How long a token takes to come back.
-    pub every: Duration,
-    /// Tokens in a full bucket. At least 1.
-    pub burst: u32,
-}
-
-impl Limit {
-    /// So many tokens come back in a second (at least 1).
-    pub const fn per_second(tokens: u32, burst: u32) -> Self {
-        Self { every: Duration::from_nanos(1_000_000_000 / tokens as u64), burst }
-    }
-}
+use nearmesh_common::rate::{Bucket, Limit};
 
 /// What stands against an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +29,6 @@ pub struct SourceLimits {
     total: Limit,
     slots: Box<[Bucket]>,
     all: Bucket,
-}
-
-/// A token bucket, kept as the moment at which it will be full again.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Bucket {
-    full_at: Option<Instant>,
 }
 
 impl SourceLimits {
@@ -78,25 +58,10 @@ impl SourceLimits {
     }
 }
 
-impl Bucket {
-    /// When it is full again; none if nothing was ever taken.
-    pub fn full_at(&self) -> Option<Instant> {
-        self.full_at
-    }
-
-    /// Takes a token, if there is one. A bucket must always be asked with the same limit.
-    pub fn take(&mut self, limit: Limit, now: Instant) -> bool {
-        let full_at = self.full_at.map_or(now, |at| at.max(now));
-        let there_is_one = full_at.duration_since(now) <= limit.every * limit.burst.saturating_sub(1);
-        if there_is_one {
-            self.full_at = Some(full_at + limit.every);
-        }
-        there_is_one
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::{super::start, *};
 
     const EACH: Limit = Limit::per_second(10, 5);

@@ -13,7 +13,7 @@
 
 use std::net::SocketAddr;
 
-use nearmesh_common::Now;
+use nearmesh_common::{Now, rate::Limit};
 use stun_rs::{
     ErrorCode, MessageClass, StunAttribute, StunMessage, StunMessageBuilder,
     attributes::discovery::ResponsePort,
@@ -24,7 +24,7 @@ use stun_rs::{
 };
 
 use super::{
-    rate::{Exceeded, Limit, SourceLimits},
+    rate::{Exceeded, SourceLimits},
     stun_message::{self, DecodeError},
 };
 

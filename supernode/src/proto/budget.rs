@@ -3,7 +3,9 @@
 //! Token buckets, filled by the clock that comes in. A new link begins with full ones; a handshake is dearer than what
 //! that gains.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+use nearmesh_common::rate::{Bucket, Limit};
 
 /// What is charged for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +46,8 @@ pub(super) enum Charge {
 
 impl Charge {
     /// Each second, and at once.
-    const fn limit(self) -> (u64, u64) {
-        match self {
+    const fn limit(self) -> Limit {
+        let (each_second, burst) = match self {
             // Guess: a person types one in a second, a script starts with as many as a node may have open (64).
             Self::Question => (20, 100),
             // Guess: 300 children that ask every 2 s, and what piles up in a pause.
@@ -79,45 +81,37 @@ impl Charge {
             Self::DialBack => (1, 24),
             // Guess: a supernode's 500 children in ten minutes, and a few that start together.
             Self::PassedDialBack => (5, 60),
-        }
+        };
+        Limit::per_second(each_second, burst)
     }
 }
 
 /// All the buckets of one link; a full one takes no room.
-///
-/// Of a bucket only the moment is kept at which it would be full again (the generic cell rate algorithm, ITU-T I.371).
 #[derive(Clone, Debug, Default)]
 pub(super) struct Budget {
-    full_at: Vec<(Charge, Instant)>,
+    buckets: Vec<(Charge, Bucket)>,
 }
 
 impl Budget {
     /// Takes `count` tokens, if there are so many.
     pub(super) fn take(&mut self, charge: Charge, count: usize, now: Instant) -> bool {
-        let (rate, burst) = charge.limit();
-        let time = |tokens: u64| Duration::from_nanos(tokens.saturating_mul(SECOND) / rate);
-        let known = self.full_at.iter().position(|(kind, _)| *kind == charge);
-        let before = known.map_or(now, |at| self.full_at[at].1.max(now));
-        let after = before + time(count as u64);
-        if after > now + time(burst) {
-            return false;
+        if let Some((_, bucket)) = self.buckets.iter_mut().find(|(kind, _)| *kind == charge) {
+            return bucket.take_many(charge.limit(), count, now);
         }
-        match known {
-            Some(at) => self.full_at[at].1 = after,
-            None => {
-                self.full_at.retain(|(_, full)| *full > now);
-                self.full_at.push((charge, after));
-            }
+        let mut bucket = Bucket::default();
+        let taken = bucket.take_many(charge.limit(), count, now);
+        if taken {
+            self.buckets.retain(|(_, bucket)| bucket.full_at().is_some_and(|full| full > now));
+            self.buckets.push((charge, bucket));
         }
-        true
+        taken
     }
 }
 
-/// Nanoseconds.
-const SECOND: u64 = 1_000_000_000;
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::proto::testing::start;
 

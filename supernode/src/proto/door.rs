@@ -16,7 +16,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nearmesh_common::{NodeId, wire::home::MAX_LATER_MILLIS};
+use nearmesh_common::{
+    NodeId,
+    rate::{Bucket, Limit},
+    wire::home::MAX_LATER_MILLIS,
+};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -29,14 +33,14 @@ const MOST: u32 = 30;
 
 /// Attachments in a second, and at once (guess: 0.5 ms each with all that follows, so 5 % of a core; the children of one
 /// neighbour that died at once).
-const ATTACHMENTS: Rate = Rate { each_second: 100, burst: 200 };
+const ATTACHMENTS: Limit = Limit::per_second(100, 200);
 /// Attachments in a second beyond the stretch (guess: slow enough that those who are promoted meanwhile get most).
-const TRICKLE: Rate = Rate { each_second: 10, burst: 10 };
+const TRICKLE: Limit = Limit::per_second(10, 10);
 /// Changes of files in a second, and at once (guess: 10 us each, so 20 % of a core; five children's whole libraries).
-const CHANGES: Rate = Rate { each_second: 20_000, burst: 100_000 };
+const CHANGES: Limit = Limit::per_second(20_000, 100_000);
 /// Searches and lookups of all children in a second, and at once (guess: 100 us each, so 10 % of a core; 300 children
 /// that ask every second for a while).
-const QUESTIONS: Rate = Rate { each_second: 1000, burst: 3000 };
+const QUESTIONS: Limit = Limit::per_second(1000, 3000);
 
 /// The shortest wait (guess: a few round trips).
 const LEAST_LATER: Duration = Duration::from_millis(200);
@@ -126,11 +130,11 @@ impl Door {
         if full || capacity == 0 {
             return if elsewhere == Elsewhere::None { self.later(now, rng) } else { Word::Elsewhere };
         }
-        let fits = below(STRETCH) || below(MOST) && self.trickle.take(TRICKLE, 1, now);
+        let fits = below(STRETCH) || below(MOST) && self.trickle.take(TRICKLE, now);
         if !fits {
             return self.later(now, rng);
         }
-        match (self.attachments.take(ATTACHMENTS, 1, now), elsewhere) {
+        match (self.attachments.take(ATTACHMENTS, now), elsewhere) {
             (true, _) => Word::Enter,
             (false, Elsewhere::Room) => Word::Elsewhere,
             (false, _) => self.later(now, rng),
@@ -139,50 +143,24 @@ impl Door {
 
     /// Whether children may publish so many changes more.
     pub(super) fn may_publish(&mut self, changes: usize, now: Instant) -> bool {
-        self.changes.take(CHANGES, changes as u64, now)
+        self.changes.take_many(CHANGES, changes, now)
     }
 
     /// Whether children may ask one question more.
     pub(super) fn may_ask(&mut self, now: Instant) -> bool {
-        self.questions.take(QUESTIONS, 1, now)
+        self.questions.take(QUESTIONS, now)
     }
 
     /// Each in the line gets its own moment; who would wait too long asks again somewhen.
     fn later(&mut self, now: Instant, rng: &mut ChaCha8Rng) -> Word {
         let most = Duration::from_millis(MAX_LATER_MILLIS.into());
-        let turn = self.line.map_or(now, |at| at.max(now)) + Duration::from_secs(1) / ATTACHMENTS.each_second;
+        let turn = self.line.map_or(now, |at| at.max(now)) + ATTACHMENTS.every;
         let wait = turn - now + rng.random_range(LEAST_LATER..LEAST_LATER + SPREAD);
         if wait > most {
             return Word::Later(rng.random_range(most / 2..most));
         }
         self.line = Some(turn);
         Word::Later(wait)
-    }
-}
-
-/// So many in a second, and so many at once.
-#[derive(Clone, Copy, Debug)]
-struct Rate {
-    each_second: u32,
-    burst: u32,
-}
-
-/// A token bucket, kept as the moment at which it will be full again.
-#[derive(Clone, Copy, Debug, Default)]
-struct Bucket {
-    full_at: Option<Instant>,
-}
-
-impl Bucket {
-    fn take(&mut self, rate: Rate, count: u64, now: Instant) -> bool {
-        let every = Duration::from_secs(1).as_nanos() as u64 / u64::from(rate.each_second);
-        let full_at = self.full_at.map_or(now, |at| at.max(now));
-        let then = full_at + Duration::from_nanos(every.saturating_mul(count));
-        let allowed = then - now <= Duration::from_nanos(every.saturating_mul(rate.burst.into()));
-        if allowed {
-            self.full_at = Some(then);
-        }
-        allowed
     }
 }
 

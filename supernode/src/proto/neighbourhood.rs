@@ -7,23 +7,19 @@ use std::time::{Duration, Instant};
 
 use nearmesh_common::{
     NodeId,
-    wire::home::{Neighbourhood, ToChild},
+    wire::home::{MIN_SUPERNODES, Neighbourhood, TARGET_PERCENT, ToChild},
 };
 
-use super::world::World;
+use super::{door::STRETCH, world::World};
 
 /// How often it is looked at (guess: as often as a supernode signs its load anew).
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// The same while there is room enough: ten thousand idle supernodes in one simulation must stay idle.
 const CALM_EVERY: Duration = Duration::from_secs(6);
-/// Fuller than this, in percent, room begins to be short (the target of `promotion`).
-const SHORT: u64 = 65;
-/// Fewer supernodes than that are too few however empty they are (as `promotion` has it).
-const FEW: u32 = 3;
 /// A change that is worth telling, in percent of the capacity.
 const CLEAR: u64 = 5;
 /// How many times its capacity a supernode counts as full at most: none has more children than that.
-const MOST_FULL: u64 = 3;
+const MOST_FULL: u64 = STRETCH as u64;
 
 /// What was told, and when to look again.
 #[derive(Debug)]
@@ -41,7 +37,7 @@ impl Telling {
 
     /// We have so many children: from here on room may be short.
     pub(super) fn handle_load(&mut self, children: usize, capacity: u32, now: Instant) {
-        if children as u64 * 100 > u64::from(capacity) * SHORT {
+        if children as u64 * 100 > u64::from(capacity) * u64::from(TARGET_PERCENT) {
             self.look_at = self.look_at.min(now + LOOK_EVERY);
         }
     }
@@ -108,8 +104,10 @@ fn median(all: &mut [(u64, u64)]) -> u64 {
 }
 
 fn is_short(around: &Neighbourhood) -> bool {
-    let short = |children: u32, capacity: u32| u64::from(children) * 100 > u64::from(capacity) * SHORT;
-    around.supernodes < FEW
+    let short = |children: u32, capacity: u32| {
+        u64::from(children) * 100 > u64::from(capacity) * u64::from(TARGET_PERCENT)
+    };
+    around.supernodes < MIN_SUPERNODES
         || short(around.children, around.capacity)
         || short(around.all_children, around.all_capacity)
 }

@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nearmesh_common::{Now, UnixMillis};
+use nearmesh_common::Now;
+
+use crate::sim::schedule::{BEGINNING, Due};
 
 /// A moment: nanoseconds since the beginning.
 pub type Moment = u64;
 
-/// The wall clock when a simulation begins.
-const BEGINNING: UnixMillis = UnixMillis(1_800_000_000_000);
 /// A day is 2 to this power nanoseconds long: about a millisecond.
 const DAY_BITS: u32 = 20;
 /// Days in the ring, as a power of two: 137 s, longer than most waits.
@@ -20,21 +20,15 @@ const RING_BITS: u32 = 17;
 
 /// Events by time; those of the same time in the order in which they were planned.
 pub(super) struct Calendar<E> {
-    today: BinaryHeap<Reverse<Due<E>>>,
+    today: BinaryHeap<Reverse<Due<Moment, E>>>,
     day: u64,
-    ring: Vec<Vec<Due<E>>>,
+    ring: Vec<Vec<Due<Moment, E>>>,
     /// What lies beyond the ring, by turns of it.
-    far: BTreeMap<u64, Vec<Due<E>>>,
+    far: BTreeMap<u64, Vec<Due<Moment, E>>>,
     planned: u64,
     waiting: usize,
     base: Instant,
     now: Moment,
-}
-
-struct Due<E> {
-    at: Moment,
-    order: u64,
-    event: E,
 }
 
 impl<E> Calendar<E> {
@@ -131,26 +125,6 @@ impl<E> Calendar<E> {
 /// As a moment's distance.
 pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-impl<E> PartialEq for Due<E> {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.order) == (other.at, other.order)
-    }
-}
-
-impl<E> Eq for Due<E> {}
-
-impl<E> PartialOrd for Due<E> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<E> Ord for Due<E> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
 }
 
 #[cfg(test)]

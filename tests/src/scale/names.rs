@@ -6,21 +6,13 @@ use std::net::SocketAddr;
 
 use nearmesh_common::{NodeId, UserName};
 
-use crate::sim::ToyKeyring;
+use crate::{sim::ToyKeyring, workload::draw::mix};
 
 /// A peer's number: supernodes of the beginning first, then ordinary nodes.
 pub type Peer = u32;
 
 /// Nobody's number.
 pub(super) const NOBODY: Peer = Peer::MAX;
-
-/// Steele, Lea and Flood's SplitMix64: a step and the mixing of it.
-pub(super) fn mix(state: u64) -> u64 {
-    let step = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let step = (step ^ (step >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let step = (step ^ (step >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    step ^ (step >> 31)
-}
 
 /// The id of a peer, in the net of `seed`.
 pub(super) fn node(seed: u64, peer: Peer) -> NodeId {

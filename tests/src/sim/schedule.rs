@@ -9,22 +9,23 @@ use std::{
 use nearmesh_common::{Now, UnixMillis};
 
 /// The wall clock when a simulation begins.
-const BEGINNING: UnixMillis = UnixMillis(1_800_000_000_000);
+pub(crate) const BEGINNING: UnixMillis = UnixMillis(1_800_000_000_000);
 
 /// Events by time; those of the same time in the order in which they were planned.
 #[derive(Debug)]
 pub(crate) struct Schedule<E> {
-    heap: BinaryHeap<Reverse<Due<E>>>,
+    heap: BinaryHeap<Reverse<Due<Duration, E>>>,
     planned: u64,
     base: Instant,
     now: Duration,
 }
 
+/// An event and when it is due; of those of the same time the one that was planned first comes first.
 #[derive(Debug)]
-struct Due<E> {
-    at: Duration,
-    order: u64,
-    event: E,
+pub(crate) struct Due<T, E> {
+    pub(crate) at: T,
+    pub(crate) order: u64,
+    pub(crate) event: E,
 }
 
 impl<E> Schedule<E> {
@@ -67,28 +68,22 @@ impl<E> Schedule<E> {
     }
 }
 
-impl<E> Due<E> {
-    fn key(&self) -> (Duration, u64) {
-        (self.at, self.order)
-    }
-}
-
-impl<E> PartialEq for Due<E> {
+impl<T: Ord, E> PartialEq for Due<T, E> {
     fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
+        self.cmp(other).is_eq()
     }
 }
 
-impl<E> Eq for Due<E> {}
+impl<T: Ord, E> Eq for Due<T, E> {}
 
-impl<E> PartialOrd for Due<E> {
+impl<T: Ord, E> PartialOrd for Due<T, E> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<E> Ord for Due<E> {
+impl<T: Ord, E> Ord for Due<T, E> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
+        (&self.at, self.order).cmp(&(&other.at, other.order))
     }
 }

@@ -12,7 +12,7 @@ pub(super) enum Purpose {
     Size,
 }
 
-/// 64 bits that follow from `seed`, `id` and `purpose` (the finalizer of SplitMix64, twice).
+/// 64 bits that follow from `seed`, `id` and `purpose` (SplitMix64, twice).
 pub(super) fn bits(seed: u64, id: u32, purpose: Purpose) -> u64 {
     let purpose = match purpose {
         Purpose::Word(number) => 0x100 + u64::from(number),
@@ -21,7 +21,7 @@ pub(super) fn bits(seed: u64, id: u32, purpose: Purpose) -> u64 {
         Purpose::Place => 3,
         Purpose::Size => 4,
     };
-    finalize(finalize(seed ^ (purpose << 32)).wrapping_add(u64::from(id)))
+    mix(mix(seed ^ (purpose << 32)).wrapping_add(u64::from(id)))
 }
 
 /// A number in `0.0..1.0`.
@@ -34,7 +34,8 @@ fn to_unit(bits: u64) -> f64 {
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-fn finalize(seed: u64) -> u64 {
+/// One step of SplitMix64 from `seed`, and its mixing (Steele, Lea and Flood, 2014).
+pub(crate) fn mix(seed: u64) -> u64 {
     let mut bits = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
-use nearmesh_common::wire::home::Neighbourhood;
+use nearmesh_common::wire::home::{MIN_SUPERNODES, Neighbourhood, TARGET_PERCENT};
 
-/// How full supernodes should be: that part of their capacity (guess: a third of all supernodes may die at once, and the others
-/// hold their children).
-pub const TARGET: f64 = 0.65;
+/// How full supernodes should be: that part of their capacity.
+pub const TARGET: f64 = TARGET_PERCENT as f64 / 100.0;
 /// Fuller than this there are too few (guess: a little above the target, so that nobody switches for nothing).
 const TOO_FULL: f64 = 0.70;
 /// Emptier than this, one supernode fewer, there are too many (guess: as much below).
 const TOO_EMPTY: f64 = 0.55;
-/// Supernodes that a net has whatever its load, if so many nodes can serve: a home, a standby, and one more to lose.
-pub const MIN_SUPERNODES: u32 = 3;
 /// The capacity of a supernode of which nothing is known.
 const USUAL: f64 = 100.0;
 /// A home that is as full as that for so long, although others are not, sheds in vain: somebody claims room that is not there (guess:

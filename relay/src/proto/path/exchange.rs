@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use nearmesh_common::{
     NodeId,
+    rate::{Bucket, Limit},
     wire::signal::{Offer, ProbeKey, SignalBody},
 };
 
 use super::packet::Side;
-use crate::proto::rate::{Bucket, Limit};
 
 /// After which an unheard offer is repeated: most ways through two homes take less, there and back (guess)...
 const FIRST_REPEAT: Duration = Duration::from_millis(400);

@@ -32,7 +32,7 @@ use super::{
     replay::Replay,
     route::Route,
 };
-use crate::proto::rate::Bucket;
+use nearmesh_common::rate::Bucket;
 
 /// A peer that calls anew while an older session is answered takes its place only when the old one was silent for so long:
 /// until then its call is a late copy of one that lost (guess: no signal is under way for longer).

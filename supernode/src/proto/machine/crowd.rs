@@ -2,6 +2,7 @@
 
 use nearmesh_common::{
     NodeId,
+    presence::Presence,
     wire::home::{Neighbourhood, ToChild},
 };
 
@@ -24,14 +25,17 @@ impl Supernode {
 
     /// The children that strangers can reach.
     fn candidates(&self) -> impl Iterator<Item = NodeId> {
-        let own = self.world.own();
-        let reachable = self.children.presences().filter(|presence| presence.reach.is_reachable());
-        reachable.map(|presence| presence.node).filter(move |node| *node != own)
+        let presences = self.children.presences().filter(|presence| self.is_candidate(presence));
+        presences.map(|presence| presence.node)
+    }
+
+    fn is_candidate(&self, child: &Presence) -> bool {
+        child.reach.is_reachable() && child.node != self.world.own()
     }
 
     /// Tells one of them, who cannot know it yet.
     pub(super) fn tell_neighbourhood(&mut self, child: NodeId) {
-        if self.candidates().any(|candidate| candidate == child) {
+        if self.children.presence(&child).is_some_and(|presence| self.is_candidate(&presence.content)) {
             let around = self.telling.seen().unwrap_or_else(|| self.neighbourhood());
             self.world.tell_child(child, ToChild::Neighbourhood(around));
         }

@@ -40,9 +40,8 @@ impl Supernode {
     }
 
     fn tell_of(&mut self, presence: &Verified<Presence>, telling: Telling, outgoing: &mut Outgoing) {
-        let user = presence.signer.user.clone();
-        let place = Place::of_user(&user);
-        let stored = Stored { user, presence: presence.signed.clone(), here: true };
+        let place = Place::of_user(&presence.signer.user);
+        let stored = here(presence);
         let mut told = false;
         for groups in self.divisions() {
             for (to, hops) in self.whither(place, groups, telling) {
@@ -68,12 +67,7 @@ impl Supernode {
         let division = self.division();
         let held = self.publishing.places().filter(|(_, place)| division.holders(*place).contains(&newcomer));
         let presences = held.filter_map(|(node, _)| self.children.presence(&node));
-        let stored = presences.map(|Verified { signer, signed, .. }| Stored {
-            user: signer.user.clone(),
-            presence: signed.clone(),
-            here: true,
-        });
-        let stored = stored.collect();
+        let stored = presences.map(here).collect();
         self.send_stores(Outgoing::from([((newcomer, 0), stored)]));
     }
 
@@ -110,19 +104,10 @@ impl Supernode {
             return self.publish_once(farewell);
         }
         let Verified { content: presence, signer, .. } = last;
-        let (node, home, sequence) = (presence.node, presence.home, presence.sequence);
-        let user = signer.user.clone();
-        let place = Place::of_user(&user);
+        let departure = Departure { node: presence.node, home: presence.home, sequence: presence.sequence };
+        let place = Place::of_user(&signer.user);
         for groups in self.divisions() {
-            for (to, hops) in self.whither(place, groups, Telling::Twice) {
-                match to == self.world.own() {
-                    true => self.directory.on_gone(&Departure { node, home, sequence }, self.world.now),
-                    false => {
-                        let gone = Mesh::Gone { node, user: user.clone(), home, sequence, hops };
-                        self.world.tell_mesh(to, gone);
-                    }
-                }
-            }
+            self.tell_gone(departure, &signer.user, self.whither(place, groups, Telling::Twice));
         }
     }
 
@@ -156,17 +141,23 @@ impl Supernode {
     }
 
     pub(super) fn on_gone(&mut self, from: NodeId, departure: Departure, user: UserName, hops: u8) {
-        let Departure { node, home, sequence } = departure;
         if !self.world.charge(&from, Charge::Presence, 1) {
             return;
         }
-        if !self.may_say_gone(&from, &home, hops) {
+        if !self.may_say_gone(&from, &departure.home, hops) {
             return self.world.strange(&from, "another home's word");
         }
         if hops == 0 {
             return self.directory.on_gone(&departure, self.world.now);
         }
-        for (to, hops) in self.onward(Place::of_user(&user), self.membership.groups(), hops) {
+        let onward = self.onward(Place::of_user(&user), self.membership.groups(), hops);
+        self.tell_gone(departure, &user, onward);
+    }
+
+    /// To these supernodes, this one perhaps among them, with the hops that are left.
+    fn tell_gone(&mut self, departure: Departure, user: &UserName, whither: Vec<(NodeId, u8)>) {
+        let Departure { node, home, sequence } = departure;
+        for (to, hops) in whither {
             match to == self.world.own() {
                 true => self.directory.on_gone(&departure, self.world.now),
                 false => {
@@ -324,6 +315,11 @@ impl Supernode {
         nodes.sort_by_key(|node| self.world.links.rtt(node));
         nodes.into_iter().map(|node| Target { node, hops }).collect()
     }
+}
+
+/// What a holder is told of a child of ours.
+fn here(presence: &Verified<Presence>) -> Stored {
+    Stored { user: presence.signer.user.clone(), presence: presence.signed.clone(), here: true }
 }
 
 /// Each node once, where it comes first.

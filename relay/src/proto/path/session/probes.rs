@@ -2,16 +2,15 @@
 
 use std::{net::SocketAddr, time::Instant};
 
+use nearmesh_common::rate::Limit;
+
 use super::Session;
-use crate::proto::{
-    path::{
-        Output, PathKind, accepted,
-        addresses::is_public,
-        checks,
-        packet::{Nonce, Probe},
-        route::{Route, SocketIndex},
-    },
-    rate::Limit,
+use crate::proto::path::{
+    Output, PathKind, accepted,
+    addresses::is_public,
+    checks,
+    packet::{Nonce, Probe},
+    route::{Route, SocketIndex},
 };
 
 /// Pongs in a second, and at once. A peer that keeps to the protocol pings by a few routes four times a second, and by up to
