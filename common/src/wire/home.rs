@@ -258,6 +258,8 @@ pub enum Decline {
     TooMany,
     /// The asker is not attached here.
     NotAttached,
+    /// This supernode steps down, and sees the net no more: ask again where you go.
+    Leaving,
 }
 
 impl ToHome {

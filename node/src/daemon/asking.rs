@@ -88,7 +88,7 @@ fn explain(reason: Failure) -> ApiError {
         Failure::Declined(Decline::TooMany) => {
             ApiError::refused("too many questions at once").hint("wait until the ones under way have ended")
         }
-        Failure::Declined(Decline::NotAttached) => {
+        Failure::Declined(Decline::NotAttached | Decline::Leaving) => {
             ApiError::failed("the home has just been lost").hint("ask again in a second")
         }
     }

@@ -1,8 +1,8 @@
 //! What the user asks: searches and lookups.
 //!
 //! A question waits until there is a home, goes there, and is answered as the answers come. When the home fails in
-//! between it is asked once more at the next one; the user sees each result once. A home that has been asked too much lately
-//! is asked again a little later. A question that is not answered in time has failed, and says so: each is ended exactly once.
+//! between it is asked once more at the next one; the user sees each result once. A home that has been asked too much lately, or that steps
+//! down while we look for another one, is asked again a little later. A question that is not answered in time has failed, and says so: each is ended exactly once.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -28,7 +28,7 @@ const HOME_WAIT: Duration = Duration::from_secs(10);
 const SEARCH_WAIT: Duration = Duration::from_secs(15);
 /// How long a home may take to answer a lookup: two round trips between supernodes, one retry.
 const LOOKUP_WAIT: Duration = Duration::from_secs(8);
-/// How long a question rests after the home said that there were too many (guess: a home grants 20 a second).
+/// How long a question rests after the home said that there were too many, or that it leaves (guess: a home grants 20 a second).
 const REST: Duration = Duration::from_millis(500);
 /// For how long it is asked again and again before the user is told.
 const RESTS: Duration = Duration::from_secs(10);
@@ -161,7 +161,8 @@ impl Questions {
     /// The home does not answer this one.
     pub(super) fn on_declined(&mut self, id: RequestId, reason: Decline, now: Now) {
         let Some(asked) = self.asked.get_mut(&id) else { return };
-        if reason == Decline::TooMany && now.instant < asked.patient_until {
+        let passes = matches!(reason, Decline::TooMany | Decline::Leaving);
+        if passes && now.instant < asked.patient_until {
             asked.resting = true;
             asked.sent = asked.sent.saturating_sub(1);
             asked.until = now.instant + REST;

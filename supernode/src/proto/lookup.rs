@@ -16,7 +16,7 @@ use std::{
 use nearmesh_common::{
     NodeId, UnixMillis, UserName,
     wire::{
-        home::{DirectoryEntry, MAX_NODES_PER_USER, RequestId, ToChild},
+        home::{Decline, DirectoryEntry, MAX_NODES_PER_USER, RequestId, ToChild},
         mesh::{MAX_SOURCE_HOMES, Mesh},
     },
 };
@@ -33,8 +33,9 @@ const PASSED_DEADLINE: Duration = Duration::from_secs(2);
 const HEDGE_ROUND_TRIPS: u32 = 3;
 /// And at least this long (guess: scheduling on a busy machine).
 const MIN_HEDGE: Duration = Duration::from_millis(50);
-/// What a contact may take more, if it has to ask a holder of its group (guess: half a round trip around the world).
-const PASS_ON: Duration = Duration::from_millis(150);
+/// What a contact may take more, if it has to ask a holder of its group: a round trip around the world (as between the farthest regions of the
+/// large clouds).
+const PASS_ON: Duration = Duration::from_millis(300);
 /// Lookups at the same time, of all children (guess: as searches).
 const MAX_LOOKUPS: usize = 4096;
 
@@ -183,6 +184,16 @@ impl Lookups {
     pub(super) fn handle_child_lost(&mut self, child: &NodeId) {
         for (number, _) in self.running.extract_if(.., |_, lookup| lookup.is_of(child)) {
             self.schedule.remove(number);
+        }
+    }
+
+    /// We see the net no more: our children ask again elsewhere.
+    pub(super) fn handle_step_down(&mut self, world: &mut World) {
+        for (number, lookup) in std::mem::take(&mut self.running) {
+            self.schedule.remove(number);
+            if let Asker::Child(child, id) = lookup.asker {
+                world.tell_child(child, ToChild::Declined { id, reason: Decline::Leaving });
+            }
         }
     }
 

@@ -323,6 +323,8 @@ impl Supernode {
 
     fn handle_step_down(&mut self) {
         self.membership.handle_step_down(&mut self.world);
+        self.searches.handle_step_down(&mut self.world);
+        self.lookups.handle_step_down(&mut self.world);
         self.look_around();
         self.send_children_away();
     }

@@ -186,7 +186,8 @@ impl Membership {
 
     /// The members' records, our own first.
     pub(super) fn records(&self) -> impl Iterator<Item = &Verified<SupernodeRecord>> {
-        let members = self.members().filter_map(|node| self.table.get(&node)?.record());
+        let members = self.table.all().filter(|(_, known)| known.is_member());
+        let members = members.filter_map(|(_, known)| known.record());
         std::iter::once(self.own.record()).chain(members)
     }
 

@@ -12,7 +12,7 @@
 //! For one content, where there are groups, its holders are asked first who has it ([`super::offers`]); if one of those homes gives it that is all,
 //! and else everybody is asked.
 //!
-//! How much is enough is counted in different contents; of words so popular that each content has several sources, four sources count as much
+//! How much is enough is counted in different contents; of words so popular that each content has several sources, two sources count as much
 //! as one content. Who asks for one content with room for more gets every source of it, up to the bound on a search.
 //!
 //! # What it costs
@@ -30,7 +30,7 @@ use asked::Asked;
 use nearmesh_common::{
     ContentHash, NodeId,
     wire::{
-        home::{RequestId, ToChild},
+        home::{Decline, RequestId, ToChild},
         mesh::{Counts, MAX_HOPS, Mesh, Scope},
         query::{Hit, MAX_RESULTS, Query, SearchSummary, Subject},
     },
@@ -54,8 +54,9 @@ pub(super) const WAVE_WAIT: Duration = Duration::from_millis(500);
 const MAX_SEARCHES: usize = 4096;
 /// Results of one search: each content with as many sources as one supernode tells, at most this many (100 kB of memory).
 const MAX_HITS: usize = 10_000;
-/// So many sources of what words find count as one content: at the usual limit 200 end a search (KaZaA's SearchResultsMax).
-const SOURCES_PER_CONTENT: usize = 4;
+/// So many sources of what words find count as one content: at the usual limit 100 end a search, a half of KaZaA's SearchResultsMax. Who wants more
+/// sources of one content asks by its hash.
+const SOURCES_PER_CONTENT: usize = 2;
 /// A query's number: its search's, and its own among those of the search, in so many bits: more than there are groups and members of one.
 const QUERY_BITS: u32 = 12;
 /// Of the time that another supernode leaves us, the part after which we answer with what there is: four fifths.
@@ -265,6 +266,16 @@ impl Searches {
     /// The child is gone.
     pub(super) fn handle_child_lost(&mut self, child: &NodeId, world: &mut World) {
         self.stop_where(|search| search.is_of(child), world);
+    }
+
+    /// We see the net no more: our children ask again elsewhere.
+    pub(super) fn handle_step_down(&mut self, world: &mut World) {
+        let running: Vec<u64> = self.running.keys().copied().collect();
+        for number in running {
+            if let Some(Search { asker: Asker::Child(child, id), .. }) = self.stop(number, world) {
+                world.tell_child(child, ToChild::Declined { id, reason: Decline::Leaving });
+            }
+        }
     }
 
     /// Next waves, silent contacts, and the ends of those whose time is over.

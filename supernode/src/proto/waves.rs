@@ -1,7 +1,9 @@
 //! Whom a search asks next: a pure plan.
 //!
-//! The nearest matching members of our own group are the first wave: as many as give enough results if each has as much as our own children, and one
-//! at the least, so that of what is popular there is enough at once. It shows how popular the words are, and so how many of the others it takes to find the rest. Then group by group, the nearest contact first. A group counts as many supernodes as match in our own; where none does the first wave is groups.
+//! The first wave is as many supernodes as give enough results if each that matches has as much as our own children, and one at the least, and half as
+//! many again; so of what is popular there is enough at once. First the nearest matching members of our own group; then group by group, by the
+//! nearest contact: a group counts as many supernodes as match in our own, which is what summaries tell of how popular the words are. Where nobody
+//! matches in ours the first wave is a few groups. What a wave finds shows how many of the others it takes to find the rest.
 //! While nothing is found waves grow fast: most queries that find nothing at first find nothing at all, and each wave costs a round trip.
 //! Beyond the first wave the order is random, so that a popular word does not always burden the same ones.
 
@@ -16,6 +18,8 @@ pub(super) const FIRST_WAVE: usize = 8;
 pub(super) const MAX_WAVE: usize = 1024;
 /// How much a wave that found nothing grows.
 const GROWTH: usize = 4;
+/// The first wave beyond what should be enough: half as many again (guess: words may match that stand in different names).
+const MARGIN: (usize, usize) = (3, 2);
 
 /// One that may be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +34,8 @@ pub(super) enum Target {
 #[derive(Debug)]
 pub(super) struct Plan {
     waiting: VecDeque<Target>,
-    /// How many supernodes a group counts as.
-    group_weight: usize,
+    /// How many members of our own group match.
+    matching: usize,
     asked: usize,
 }
 
@@ -42,10 +46,10 @@ impl Plan {
         parts: Vec<(Duration, Part, Vec<NodeId>)>,
         rng: &mut impl Rng,
     ) -> Self {
-        let group_weight = mates.len().max(1);
+        let matching = mates.len();
         let mates = ordered(mates, rng).into_iter().map(|(_, node)| Target::Mate(node));
         let parts = ordered(parts, rng).into_iter().map(|(_, part, contacts)| Target::Part(part, contacts));
-        Self { waiting: mates.chain(parts).collect(), group_weight, asked: 0 }
+        Self { waiting: mates.chain(parts).collect(), matching, asked: 0 }
     }
 
     /// Whether all have been asked.
@@ -55,21 +59,30 @@ impl Plan {
 
     /// The next wave, when those asked so far found `found` of `limit` results.
     pub(super) fn next_wave(&mut self, found: usize, limit: usize) -> Vec<Target> {
-        let missing = if self.asked == 0 { limit.saturating_sub(found) } else { 0 };
-        let mates = missing.div_ceil(found.max(1));
-        let wanted = self.asked + wave_size(self.asked, found, limit);
+        let size = match self.asked {
+            0 => self.first_wave(found, limit),
+            asked => wave_size(asked, found, limit),
+        };
+        let wanted = self.asked + size;
         let mut wave = Vec::new();
-        while let Some(target) = self
-            .waiting
-            .pop_front_if(|next| self.asked < wanted || matches!(next, Target::Mate(_)) && wave.len() < mates)
+        while self.asked < wanted
+            && let Some(target) = self.waiting.pop_front()
         {
             self.asked += match target {
                 Target::Mate(_) => 1,
-                Target::Part(..) => self.group_weight,
+                Target::Part(..) => self.matching.max(1),
             };
             wave.push(target);
         }
         wave
+    }
+
+    fn first_wave(&self, found: usize, limit: usize) -> usize {
+        match limit.saturating_sub(found) {
+            0 => 0,
+            _ if self.matching == 0 => FIRST_WAVE,
+            missing => (missing * MARGIN.0).div_ceil(found.max(1) * MARGIN.1).clamp(FIRST_WAVE, MAX_WAVE),
+        }
     }
 
     /// A member died before it was asked. Returns how many parts of the net nobody is left to ask for.
@@ -102,10 +115,9 @@ fn ordered<T: Ord>(mut targets: Vec<T>, rng: &mut impl Rng) -> Vec<T> {
 /// As many as should find the rest if they have as much as those before them; if those had nothing, several times as many.
 fn wave_size(asked: usize, found: usize, limit: usize) -> usize {
     let missing = limit.saturating_sub(found);
-    match (missing, asked, found) {
-        (0, _, _) => 0,
-        (_, 0, _) => FIRST_WAVE,
-        (_, _, 0) => (GROWTH * asked).min(MAX_WAVE),
+    match (missing, found) {
+        (0, _) => 0,
+        (_, 0) => (GROWTH * asked).min(MAX_WAVE),
         _ => (missing * asked).div_ceil(found).clamp(1, MAX_WAVE),
     }
 }
@@ -131,8 +143,8 @@ mod tests {
     #[test]
     fn the_nearest_are_asked_first_and_everybody_once() {
         let mut plan = plan(60, 0);
-        let mut asked = plan.next_wave(0, 50);
-        assert_eq!(asked.len(), 50);
+        let mut asked = plan.next_wave(0, 20);
+        assert_eq!(asked.len(), 30);
         assert_eq!(asked[..8], (0..8).map(|n| Target::Mate(node(n))).collect::<Vec<_>>());
         while !plan.is_done() {
             asked.extend(plan.next_wave(0, 50));
@@ -148,18 +160,18 @@ mod tests {
     fn a_wave_is_as_large_as_the_shortage() {
         let after_first = |found| {
             let mut plan = plan(200, 0);
-            assert_eq!(plan.next_wave(0, 20).len(), 20, "one result each would do");
+            assert_eq!(plan.next_wave(0, 20).len(), 30, "one result each would do, and some more");
             plan.next_wave(found, 20).len()
         };
-        assert_eq!(after_first(0), 80, "nothing found: ask four times as many");
-        assert_eq!(after_first(16), 5, "four of five have one: five more will do");
-        assert_eq!(after_first(1), 180, "all that are left");
+        assert_eq!(after_first(0), 120, "nothing found: ask four times as many");
+        assert_eq!(after_first(15), 10, "every second one has one: ten more will do");
+        assert_eq!(after_first(1), 170, "all that are left");
         assert_eq!(after_first(20), 0, "enough");
     }
 
     #[test]
     fn what_our_own_children_have_tells_how_many_to_ask() {
-        assert_eq!(plan(200, 0).next_wave(2, 50).len(), 24);
+        assert_eq!(plan(200, 0).next_wave(2, 50).len(), 36);
         assert_eq!(plan(200, 0).next_wave(25, 50).len(), 8, "never fewer");
     }
 
@@ -173,9 +185,15 @@ mod tests {
     #[test]
     fn a_word_that_the_own_group_knows_well_needs_few_groups() {
         let mut plan = plan(40, 100);
-        assert_eq!(plan.next_wave(0, 100).len(), 40);
-        let groups = plan.next_wave(90, 100);
-        assert_eq!(groups.len(), 1, "a group has as many as ours");
+        assert_eq!(plan.next_wave(0, 100).len(), 40 + 3, "a group has as many as ours");
+        assert_eq!(plan.next_wave(90, 100).len(), 1);
+    }
+
+    #[test]
+    fn the_summaries_of_the_own_group_tell_how_many_groups_are_asked_at_once() {
+        assert_eq!(plan(13, 15).next_wave(0, 50).len(), 13 + 5, "each fourth of five knows the word");
+        assert_eq!(plan(1, 100).next_wave(0, 50).len(), 1 + 74, "it is rare");
+        assert_eq!(plan(0, 100).next_wave(0, 50).len(), 8, "nobody knows");
     }
 
     #[test]

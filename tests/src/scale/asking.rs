@@ -10,7 +10,7 @@ use nearmesh_common::{
     presence::Presence,
     wire::{
         LinkMessage,
-        home::{DirectoryEntry, RequestId, ToChild, ToHome},
+        home::{Decline, DirectoryEntry, RequestId, ToChild, ToHome},
         mesh::Mesh,
         query::{Filter, Query, Subject},
     },
@@ -32,6 +32,8 @@ use crate::workload::FileId;
 pub const STALE: Duration = Duration::from_secs(2);
 /// A question that was not answered by then has failed (the real machine: 15 s).
 const PATIENCE: Duration = Duration::from_secs(15);
+/// After so long it is asked again, where its home had no time or leaves (as the real machine does).
+const REST: Duration = Duration::from_millis(500);
 /// No cause: the message belongs to no question.
 pub(super) const NO_CAUSE: u32 = 0;
 
@@ -55,6 +57,7 @@ pub enum Kind {
 #[derive(Debug)]
 struct Asked {
     kind: Kind,
+    question: ToHome,
     asker: Peer,
     home: Peer,
     home_since: Moment,
@@ -260,8 +263,10 @@ impl Net {
         let from = &self.children[asker as usize];
         let steady = self.children.get(target as usize).filter(|to| is_steady(to, now));
         let (target_home, target_since) = steady.map_or((NOBODY, 0), |to| (to.home, to.home_since));
+        let question = say(RequestId(u64::from(id)));
         let asked = Asked {
             kind,
+            question: question.clone(),
             asker,
             home: from.home,
             home_since: from.home_since,
@@ -283,7 +288,7 @@ impl Net {
         let home = from.home;
         self.asking.open.insert(id, asked);
         self.calendar.at(now + nanos(PATIENCE), super::Event::Impatient(id));
-        self.say_because(asker, home, say(RequestId(u64::from(id))), id);
+        self.say_because(asker, home, question, id);
     }
 
     /// A node that is at home, if a few draws meet one.
@@ -313,9 +318,24 @@ impl Net {
             }
             ToChild::SearchDone { id, .. } => self.end_search(id.0 as u32, now),
             ToChild::Found { id, nodes } => self.end_lookup(id.0 as u32, &nodes, now),
+            ToChild::Declined { id, reason: Decline::TooMany | Decline::Leaving } => {
+                self.calendar.at(now + nanos(REST), super::Event::AskAgain(id.0 as u32));
+            }
             ToChild::Declined { id, .. } => self.unanswered(id.0 as u32, "it was declined"),
             _ => {}
         }
+    }
+
+    /// Asks once more, wherever the asker is at home by now.
+    pub(super) fn ask_again(&mut self, id: u32) {
+        let Some(asked) = self.asking.open.get_mut(&id) else { return };
+        let (asker, child) = (asked.asker, &self.children[asked.asker as usize]);
+        if !child.is_home() {
+            return self.calendar.at(self.calendar.now() + nanos(REST), super::Event::AskAgain(id));
+        }
+        (asked.home, asked.home_since) = (child.home, child.home_since);
+        let (home, question) = (asked.home, asked.question.clone());
+        self.say_because(asker, home, question, id);
     }
 
     /// A question that nobody answered.

@@ -175,6 +175,18 @@ fn a_home_that_was_asked_too_much_is_asked_again_a_little_later() {
 }
 
 #[test]
+fn a_home_that_steps_down_costs_a_question_nothing_but_time() {
+    let mut scene = Scene::at_home(&[10]);
+    ask(&mut scene, fractals());
+    for again in 2..=5 {
+        scene.receive(1, ToChild::Declined { id: FIRST, reason: Decline::Leaving });
+        scene.advance(ms(500));
+        assert_eq!(searches(&scene, 1), again);
+    }
+    assert!(!scene.events.iter().any(|event| matches!(event, Event::Failed { .. })));
+}
+
+#[test]
 fn a_home_that_never_has_time_is_not_asked_for_ever() {
     let mut scene = Scene::at_home(&[10]);
     ask(&mut scene, fractals());

@@ -197,6 +197,8 @@ impl Supernode {
         let open = self.searches.count_of(&from) + self.lookups.count_of(&from);
         let reason = if !self.children.contains(&from) {
             Some(Decline::NotAttached)
+        } else if !self.membership.is_serving() {
+            Some(Decline::Leaving)
         } else if open >= MAX_OPEN_QUESTIONS
             || !self.world.charge(&from, Charge::Question, 1)
             || !self.door.may_ask(self.world.now.instant)

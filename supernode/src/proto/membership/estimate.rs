@@ -44,14 +44,14 @@ pub(super) fn number(own: &NodeId, groups: Groups, table: &Table) -> u32 {
 
 /// What the contacts to a group say of its size.
 fn claimed(group: Group, groups: Groups, table: &Table) -> Option<u32> {
-    let contacts = table.members_in(groups.ids(group)).filter_map(|node| table.get(&node));
+    let contacts = table.known_members(groups.ids(group));
     let claims = contacts.filter_map(Known::claim).map(|(bits, size)| scaled(size, bits, groups.bits()));
     middle(claims.take(MAX_CLAIMS).collect())
 }
 
 /// What the members say, each of the whole net.
 fn of_others(table: &Table) -> Option<u32> {
-    let members = table.members().filter_map(|node| table.get(&node));
+    let members = table.all().map(|(_, known)| known).filter(|known| known.is_member());
     let claims = members.filter_map(Known::claim).map(|(bits, size)| scaled(size, bits, 0));
     middle(claims.take(MAX_ASKED).collect())
 }

@@ -62,6 +62,11 @@ impl Table {
         self.members.range(ids).copied()
     }
 
+    /// What we know of the members in this part, in one walk.
+    pub(super) fn known_members(&self, ids: RangeInclusive<NodeId>) -> impl Iterator<Item = &Known> {
+        self.known.range(ids).map(|(_, known)| known).filter(|known| known.is_member())
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = (&NodeId, &Known)> {
         self.known.iter()
     }

@@ -278,6 +278,29 @@ fn questions_beyond_the_bounds_are_declined_with_the_reason() {
 }
 
 #[test]
+fn children_of_one_that_steps_down_are_told_to_ask_elsewhere() {
+    let mut net = Net::of(2);
+    net.attach("alice", "s0", 0);
+    net.share("bob", "s1", &["julia"]);
+    net.run(SECOND);
+    net.silence("s1");
+    net.say("alice", "s0", ToHome::Search { id: RequestId(3), query: words("julia", 5) });
+    net.say("alice", "s0", ToHome::Lookup { id: RequestId(4), user: "bob".parse().unwrap() });
+    net.run(LATENCY);
+    net.heard("alice");
+    net.tell("s0", crate::proto::Input::StepDown);
+    net.say("alice", "s0", ToHome::Search { id: RequestId(5), query: words("julia", 5) });
+    net.run(LATENCY);
+    let mut told: Vec<_> = net.heard("alice").into_iter().filter_map(declined_by).collect();
+    told.sort_unstable_by_key(|(id, _)| *id);
+    assert_eq!(told, [3, 4, 5].map(|id| (RequestId(id), Decline::Leaving)));
+}
+
+fn declined_by(message: ToChild) -> Option<(RequestId, Decline)> {
+    if let ToChild::Declined { id, reason } = message { Some((id, reason)) } else { None }
+}
+
+#[test]
 fn a_child_that_asks_without_end_is_told_so_and_others_are_served() {
     let mut net = Net::of(1);
     net.attach("alice", "s0", 0);
