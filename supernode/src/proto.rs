@@ -10,7 +10,7 @@
 //! A child's search (`search`, planned by `waves`) goes to the members whose summary has its words, and to a contact in each other group (`reach`), which
 //! runs the same machine over its own; `answers` sees that each query is answered once. Where users are
 //! is kept by three members for each name: `publishing` tells them of our children, `directory` holds what
-//! others tell us and hands it on when the group changes (`handover`), `lookup` asks; where contents are is a hint that is held in the same way (`offers`). `signals` carries what two nodes say to each other before they are connected, `relays` names those who could
+//! others tell us and hands it on when the group changes (`handover`), `lookup` asks; what is told is confirmed (`receipts`), and who is silent is noticed (`rollcall`); where contents are is a hint that is held in the same way (`offers`). `signals` carries what two nodes say to each other before they are connected, `relays` names those who could
 //! forward for them. Who wants to know whether strangers reach it is sent a packet (`dial_back`).
 //!
 //! # Invariants
@@ -37,8 +37,10 @@ mod offers;
 mod placement;
 mod publishing;
 mod reach;
+mod receipts;
 mod registration;
 mod relays;
+mod rollcall;
 mod schedule;
 mod search;
 mod shedding;

@@ -191,13 +191,24 @@ pub enum Mesh {
     },
     /// Stop working on this query of mine.
     Cancel(u64),
-    /// Hold these presences, at most [`MAX_STORED`], or pass them on to those who are to.
+    /// Hold these presences, at most [`MAX_STORED`], or pass them on to those who are to. Answered by `Here` at once.
     Store {
+        /// Comes back in the answer.
+        number: u32,
         /// The presences.
         presences: Vec<Stored>,
         /// How many more times they may be passed on; 0: hold them yourself.
         hops: u8,
     },
+    /// Are you there? Answered by `Here`.
+    Ping {
+        /// Comes back in the answer.
+        number: u32,
+        /// Several did not answer me lately: look whether those that you know do.
+        alarm: bool,
+    },
+    /// I am, and what came with this number has come.
+    Here(u32),
     /// A node is no longer at its home.
     Gone {
         /// The node.
@@ -289,7 +300,7 @@ impl Mesh {
             Self::Answer { hits, .. } => {
                 hits.len() <= MAX_HITS_PER_MESSAGE && hits.iter().all(Hit::within_bounds)
             }
-            Self::Store { presences, hops } => presences.len() <= MAX_STORED && *hops <= MAX_HOPS,
+            Self::Store { presences, hops, .. } => presences.len() <= MAX_STORED && *hops <= MAX_HOPS,
             Self::Gone { hops, .. } | Self::Find { hops, .. } | Self::FindSources { hops, .. } => {
                 *hops <= MAX_HOPS
             }

@@ -22,6 +22,8 @@ pub(super) enum Charge {
     Find,
     /// A presence that must be verified (50 us each).
     Presence,
+    /// A question whether we are there.
+    Ping,
     /// A supernode record that must be verified.
     Record,
     /// A revocation list that somebody must look at.
@@ -60,6 +62,8 @@ impl Charge {
             Self::Find => (150, 600),
             // Guess: a full supernode's children at once, in a net with larger ones; then 4 % of a core.
             Self::Presence => (800, 4000),
+            // Guess: one in each round of ten seconds, and one for each lookup that waits.
+            Self::Ping => (5, 50),
             // Guess: the largest near-mesh twice over; then 1 % of a core.
             Self::Record => (200, 2048),
             // Guess: a list is new once in a while, and comes from several sides.

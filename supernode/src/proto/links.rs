@@ -83,9 +83,9 @@ impl Links {
         self.open.get_mut(node).is_some_and(|link| !std::mem::replace(&mut link.silent, true))
     }
 
-    /// It says something; whether it has a link.
-    pub(super) fn hear(&mut self, node: &NodeId) -> bool {
-        self.open.get_mut(node).map(|link| link.silent = false).is_some()
+    /// It says something; whether it had been silent. None if it has no link.
+    pub(super) fn hear(&mut self, node: &NodeId) -> Option<bool> {
+        self.open.get_mut(node).map(|link| std::mem::take(&mut link.silent))
     }
 
     pub(super) fn is_silent(&self, node: &NodeId) -> bool {

@@ -5,6 +5,9 @@
 //! groups changes, one by the former division. So a lookup costs its home one request in the usual case and [`MAX_REQUESTS`] at most, and each of
 //! these at most as many again.
 //!
+//! Who does not answer soon may be dead long before the transport notices. Where all that were asked let a lookup wait, those who come after them are asked too,
+//! as they become known to be silent, [`MAX_ASKED`] in all.
+//!
 //! The first answer with a node that is online is the answer. While there is none, the others are asked as well, and the newest that
 //! anybody knows of each node is told; a word is taken for a presence only when its signature holds.
 
@@ -21,10 +24,14 @@ use nearmesh_common::{
     },
 };
 
-use super::{schedule::Schedule, world::World};
+use super::{placement::Place, schedule::Schedule, world::World};
 
 /// Supernodes that are asked for one question, here (as many as there are holders).
 pub(super) const MAX_REQUESTS: usize = 3;
+/// And those that are asked where others are silent, with these (guess: of eight one lives where a third is dead, and in most nets that are worse).
+const MAX_ASKED: usize = 8;
+/// How soon those who come after silent ones are looked for again (guess: who is silent becomes known in the meantime).
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How long all holders together may take (guess: a few round trips around the world; a node waits 8 s).
 const DEADLINE: Duration = Duration::from_secs(3);
 /// The same, where another supernode asks: it must hear before its own time is over.
@@ -43,6 +50,7 @@ const MAX_LOOKUPS: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Lookups {
     found: VecDeque<(u64, Vec<NodeId>)>,
+    starved: VecDeque<u64>,
     running: BTreeMap<u64, Lookup>,
     schedule: Schedule,
     last: u64,
@@ -82,10 +90,24 @@ struct Lookup {
     sought: Sought,
     homes: BTreeSet<NodeId>,
     waiting: VecDeque<Target>,
-    outstanding: BTreeSet<NodeId>,
+    outstanding: BTreeMap<NodeId, Pending>,
+    asked: BTreeSet<NodeId>,
+    /// How many more times its targets may pass it on.
+    hops: u8,
+    /// Somebody who was asked is late, or gone.
+    missed: bool,
     known: BTreeMap<NodeId, (UnixMillis, DirectoryEntry)>,
     hedge_at: Instant,
     until: Instant,
+}
+
+/// A question to one supernode.
+#[derive(Debug)]
+struct Pending {
+    hops: u8,
+    late_at: Instant,
+    /// It was noticed.
+    late: bool,
 }
 
 impl Lookups {
@@ -115,8 +137,11 @@ impl Lookups {
             asker,
             sought,
             homes: BTreeSet::new(),
+            hops: targets.first().map_or(0, |target| target.hops),
             waiting: targets.into_iter().take(MAX_REQUESTS).collect(),
-            outstanding: BTreeSet::new(),
+            outstanding: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            missed: false,
             known: BTreeMap::new(),
             hedge_at: now,
             until: now + deadline,
@@ -135,7 +160,7 @@ impl Lookups {
         nodes: Vec<DirectoryEntry>,
         world: &mut World,
     ) {
-        let asked = self.running.get_mut(&number).filter(|lookup| lookup.outstanding.contains(&from));
+        let asked = self.running.get_mut(&number).filter(|lookup| lookup.outstanding.contains_key(&from));
         let Some(lookup) = asked.filter(|lookup| matches!(lookup.sought, Sought::User(_))) else {
             return world.strange(&from, "an answer from the directory that is not waited for");
         };
@@ -150,7 +175,7 @@ impl Lookups {
 
     /// A holder names the homes that have a content: the first that names any is believed.
     pub(super) fn on_sources(&mut self, from: NodeId, number: u64, homes: Vec<NodeId>, world: &mut World) {
-        let asked = self.running.get_mut(&number).filter(|lookup| lookup.outstanding.contains(&from));
+        let asked = self.running.get_mut(&number).filter(|lookup| lookup.outstanding.contains_key(&from));
         let Some(lookup) = asked.filter(|lookup| matches!(lookup.sought, Sought::Content(_))) else {
             return world.strange(&from, "sources that are not waited for");
         };
@@ -174,7 +199,8 @@ impl Lookups {
         for number in running {
             let Some(lookup) = self.running.get_mut(&number) else { continue };
             lookup.waiting.retain(|target| target.node != *node);
-            if lookup.outstanding.remove(node) {
+            if lookup.outstanding.remove(node).is_some() {
+                lookup.missed = true;
                 lookup.hedge_at = world.now.instant;
                 self.go_on(number, world);
             }
@@ -199,8 +225,8 @@ impl Lookups {
 
     pub(super) fn handle_timeout(&mut self, world: &mut World) {
         let due = self.schedule.due(world.now.instant);
-        for lookup in due.iter().filter_map(|number| self.running.get(number)) {
-            lookup.outstanding.iter().for_each(|node| world.fell_silent(node));
+        for number in &due {
+            self.running.get_mut(number).into_iter().for_each(|lookup| lookup.note_late(world));
         }
         due.into_iter().for_each(|number| self.go_on(number, world));
     }
@@ -221,15 +247,53 @@ impl Lookups {
                 Sought::Content(content) => Mesh::FindSources { number, content: *content, hops },
             };
             world.tell_mesh(node, question);
-            lookup.outstanding.insert(node);
             // Who may pass it on has another round trip to wait for.
             let wait = world.links.expected_rtt(&node) * HEDGE_ROUND_TRIPS + PASS_ON * u32::from(hops > 0);
             lookup.hedge_at = now + wait.max(MIN_HEDGE);
+            lookup.outstanding.insert(node, Pending { hops, late_at: lookup.hedge_at, late: false });
+            lookup.asked.insert(node);
         }
-        if lookup.outstanding.is_empty() && lookup.waiting.is_empty() || lookup.until <= now {
+        let idle = lookup.outstanding.is_empty() && lookup.waiting.is_empty();
+        let starved = lookup.missed && lookup.may_ask_more();
+        if lookup.until <= now || idle && !starved {
             return self.end(number, world);
         }
+        if starved && lookup.waiting.is_empty() && (idle || lookup.hedge_at <= now) {
+            lookup.hedge_at = now + LOOK_AGAIN;
+            self.starved.push_back(number);
+        }
         self.schedule.set(number, lookup.due());
+    }
+
+    /// A lookup whose targets let it wait: its number, the place of what it seeks, and how many more times that may be passed on.
+    pub(super) fn poll_starved(&mut self) -> Option<(u64, Place, u8)> {
+        while let Some(number) = self.starved.pop_front() {
+            let Some(lookup) = self.running.get(&number) else { continue };
+            let place = match &lookup.sought {
+                Sought::User(user) => Place::of_user(user),
+                Sought::Content(content) => Place::of_content(*content),
+            };
+            return Some((number, place, lookup.hops));
+        }
+        None
+    }
+
+    /// Others that may be asked, as far as they were not yet.
+    pub(super) fn add_targets(&mut self, number: u64, targets: Vec<Target>, world: &mut World) {
+        let Some(lookup) = self.running.get_mut(&number) else { return };
+        let room = MAX_ASKED.saturating_sub(lookup.asked.len()).min(MAX_REQUESTS);
+        let asker = if let Asker::Member(member, _) = lookup.asker { Some(member) } else { None };
+        let fresh = |target: &Target| !lookup.asked.contains(&target.node) && Some(target.node) != asker;
+        let more: Vec<_> = targets.into_iter().filter(fresh).take(room).collect();
+        if more.is_empty() {
+            if lookup.outstanding.is_empty() {
+                self.end(number, world);
+            }
+            return;
+        }
+        lookup.waiting.extend(more);
+        lookup.hedge_at = world.now.instant;
+        self.go_on(number, world);
     }
 
     fn end(&mut self, number: u64, world: &mut World) {
@@ -264,7 +328,30 @@ impl Lookup {
     }
 
     fn due(&self) -> Instant {
-        if self.waiting.is_empty() { self.until } else { self.until.min(self.hedge_at) }
+        let next = match self.waiting.is_empty() {
+            false => Some(self.hedge_at),
+            true if !self.may_ask_more() => None,
+            true if self.missed => Some(self.hedge_at),
+            true => self.outstanding.values().map(|pending| pending.late_at).min(),
+        };
+        next.map_or(self.until, |next| next.min(self.until))
+    }
+
+    fn may_ask_more(&self) -> bool {
+        self.asked.len() < MAX_ASKED
+    }
+
+    /// Who should have answered by now is silent; who may have had to ask others perhaps is.
+    fn note_late(&mut self, world: &mut World) {
+        let now = world.now.instant;
+        let late = |pending: &Pending| !pending.late && pending.late_at <= now;
+        for (node, pending) in self.outstanding.iter_mut().filter(|(_, pending)| late(pending)) {
+            (self.missed, pending.late) = (true, true);
+            match pending.hops {
+                0 => world.fell_silent(node),
+                _ => world.doubt(node),
+            }
+        }
     }
 
     fn is_online(&self) -> bool {

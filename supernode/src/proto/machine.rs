@@ -1,6 +1,7 @@
 //! The machine itself: owns the sub-protocols, routes between them, and keeps the time.
 
 mod carrying;
+mod confirming;
 mod crowd;
 mod files;
 mod from_child;
@@ -38,7 +39,9 @@ use super::{
     offers::Offers,
     placement::Groups,
     publishing::Publishing,
+    receipts::Receipts,
     registration::Registrations,
+    rollcall::RollCall,
     search::Searches,
     shedding::Shedding,
     summaries::Summaries,
@@ -71,6 +74,8 @@ pub struct Supernode {
     publishing: Publishing,
     offers: Offers,
     lookups: Lookups,
+    receipts: Receipts,
+    rollcall: RollCall,
     telling: Telling,
     door: Door,
     shedding: Shedding,
@@ -109,6 +114,8 @@ impl Supernode {
             publishing: Publishing::default(),
             offers: Offers::default(),
             lookups: Lookups::default(),
+            receipts: Receipts::default(),
+            rollcall: RollCall::default(),
             telling: Telling::new(now.instant),
             door: Door::default(),
             shedding: Shedding::default(),
@@ -165,6 +172,8 @@ impl Supernode {
             self.searches.poll_timeout(),
             self.directory.poll_timeout(now),
             self.lookups.poll_timeout(),
+            self.receipts.poll_timeout(),
+            self.rollcall.poll_timeout(),
             self.publishing.poll_timeout(),
             self.offers.poll_timeout(),
             self.remind_at,
@@ -222,10 +231,16 @@ impl Supernode {
     }
 
     fn on_link_down(&mut self, node: NodeId) {
+        // Who fell silent before was counted then.
+        let lost = self.membership.is_member(&node) && !self.world.links.is_silent(&node);
         if !self.world.links.close(&node) {
             return;
         }
         self.membership.on_link_gone(&node, &mut self.world);
+        if lost {
+            self.handle_lost();
+        }
+        self.send_otherwise(&node);
         if let Some(last) = self.children.presence(&node).cloned() {
             self.publish_gone(&last, None);
             self.registrations.hide(&node, &self.world);
@@ -248,6 +263,13 @@ impl Supernode {
                 self.on_membership(event);
             } else if let Some((search, homes)) = self.lookups.poll_found() {
                 self.on_sources_found(search, homes);
+            } else if let Some((number, place, hops)) = self.lookups.poll_starved() {
+                let more = self.more_targets(place, hops);
+                self.lookups.add_targets(number, more, &mut self.world);
+            } else if let Some((node, news)) = self.world.poll_silenced() {
+                self.on_silenced(node, news);
+            } else if let Some(node) = self.world.poll_doubted() {
+                self.ping(vec![node]);
             } else if let Some(node) = self.world.poll_closed() {
                 self.on_link_down(node);
             } else {
@@ -362,14 +384,13 @@ impl Supernode {
         self.searches.handle_timeout(&mut self.world);
         let moves = self.directory.handle_timeout(&mut self.world);
         self.send_moves(moves);
-        match self.world.take_silenced() {
-            0 => {}
-            silenced => self.handle_lost(silenced),
-        }
-        let children = self.publishing.handle_timeout(&self.world);
+        let linked = self.membership.members().count();
+        let children = self.publishing.handle_timeout(linked, &self.world);
         self.tell_again(children);
         self.tell_offers();
         self.lookups.handle_timeout(&mut self.world);
+        self.receipts.handle_timeout(&mut self.world);
+        self.rollcall.handle_timeout(self.world.now.instant);
         if self.shedding.is_due(self.world.now.instant) {
             self.shed();
         }

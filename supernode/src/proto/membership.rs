@@ -166,8 +166,9 @@ impl Membership {
         found
     }
 
-    fn distance(&self, node: &NodeId, links: &Links) -> (bool, Duration) {
-        (self.table.get(node).is_none_or(|known| !known.mine), links.rtt(node))
+    fn distance(&self, node: &NodeId, links: &Links) -> (bool, bool, Duration) {
+        let kept = self.table.get(node).is_some_and(|known| known.mine);
+        (links.is_silent(node), !kept, links.rtt(node))
     }
 
     /// By whom `to` is reached: itself if it is linked, else the nearest contact in its group, or in what was its group before a change; if there

@@ -15,7 +15,8 @@
 //! # After a disaster
 //! Where many supernodes die in one moment, all three holders of a key may be among them, and its home, in another group, hears nothing of that. So a
 //! supernode that loses a twentieth of its links at once tells the holders of all its children again, a little later. The transport takes up to half a minute to
-//! notice a death; a supernode that lets a question wait counts as lost at once, and until it speaks others are taken in its place.
+//! notice a death; a supernode that lets a question wait counts as lost at once, and until it speaks others are taken in its place. If so many speak again that it was no
+//! disaster nothing is told.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -33,6 +34,10 @@ const DISASTER_WITHIN: Duration = Duration::from_secs(10);
 const DISASTER_ONE_IN: usize = 20;
 /// And of at least so many.
 const DISASTER_AT_LEAST: usize = 3;
+/// So many lost are told to others (guess: two may be chance).
+const ALARM_AT: usize = 3;
+/// Losses that are remembered (guess: all links, twice).
+const MAX_LOST: usize = 2048;
 /// How long after the last loss everything is told again, at least and at most: new contacts are found by then (guess).
 const RETELL_AFTER: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(4));
 /// All is not told again sooner than this after it was (guess: in trouble without end 140 kB in ten seconds are enough).
@@ -63,6 +68,8 @@ struct Told {
 struct Retell {
     after: Option<NodeId>,
     at: Instant,
+    /// Why: if it was a false alarm nothing is told.
+    for_loss: bool,
 }
 
 /// How a presence is told.
@@ -115,42 +122,63 @@ impl Publishing {
         self.told.iter().map(|(node, told)| (*node, told.place))
     }
 
-    /// One of `linked` members is lost.
+    /// One of `linked` members is silent, or its link ended.
     pub(super) fn handle_lost(&mut self, linked: usize, world: &mut World) {
-        let now = world.now.instant;
-        self.lost.push_back(now);
-        while self.lost.front().is_some_and(|at| *at + DISASTER_WITHIN < now) {
-            self.lost.pop_front();
-        }
-        let many = (linked / DISASTER_ONE_IN).max(DISASTER_AT_LEAST);
-        if self.lost.len() >= many {
-            self.retell(world);
-            // What is counted already says nothing more.
-            self.lost.truncate(many);
+        self.lost.push_back(world.now.instant);
+        if self.is_disaster(linked, world.now.instant) {
+            self.retell_later(true, world);
         }
     }
 
-    /// The placement changed, or was lost: all is told again after a moment.
+    /// One that was silent speaks.
+    pub(super) fn handle_back(&mut self) {
+        self.lost.pop_back();
+    }
+
+    /// Whether so many were lost lately that others should know.
+    pub(super) fn is_alarmed(&self) -> bool {
+        self.lost.len() >= ALARM_AT
+    }
+
+    fn is_disaster(&mut self, linked: usize, now: Instant) -> bool {
+        let old = |at: &Instant| *at + DISASTER_WITHIN < now;
+        while self.lost.front().is_some_and(old) || self.lost.len() > MAX_LOST {
+            self.lost.pop_front();
+        }
+        self.lost.len() >= (linked / DISASTER_ONE_IN).max(DISASTER_AT_LEAST)
+    }
+
+    /// The placement changed: all is told again after a moment.
     pub(super) fn retell(&mut self, world: &mut World) {
+        self.retell_later(false, world);
+    }
+
+    fn retell_later(&mut self, for_loss: bool, world: &mut World) {
+        let for_loss = for_loss && self.retell.as_ref().is_none_or(|retell| retell.for_loss);
         let wait = world.rng.random_range(RETELL_AFTER.0..=RETELL_AFTER.1);
         let soonest = self.retold_at.map(|at| at + RETELL_AT_MOST_EVERY);
         let at = soonest.into_iter().chain([world.now.instant + wait]).max();
-        self.retell = at.map(|at| Retell { after: None, at });
+        self.retell = at.map(|at| Retell { after: None, at, for_loss });
     }
 
     /// Children that are to be told of again now.
-    pub(super) fn handle_timeout(&mut self, world: &World) -> Vec<NodeId> {
+    pub(super) fn handle_timeout(&mut self, linked: usize, world: &World) -> Vec<NodeId> {
         use std::ops::Bound::{Excluded, Unbounded};
         let Some(retell) = self.retell.take_if(|retell| retell.at <= world.now.instant) else {
             return Vec::new();
         };
         if retell.after.is_none() {
+            if retell.for_loss && !self.is_disaster(linked, world.now.instant) {
+                return Vec::new();
+            }
             self.retold_at = Some(world.now.instant);
+            // What was counted says nothing more.
+            self.lost.clear();
         }
         let range = (retell.after.map_or(Unbounded, Excluded), Unbounded);
         let some: Vec<_> = self.told.range(range).take(RETELL_BATCH).map(|(node, _)| *node).collect();
         if let Some(last) = some.last() {
-            self.retell = Some(Retell { after: Some(*last), at: world.now.instant + RETELL_EVERY });
+            self.retell = Some(Retell { after: Some(*last), at: world.now.instant + RETELL_EVERY, ..retell });
         }
         some
     }

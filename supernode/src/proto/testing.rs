@@ -350,6 +350,13 @@ impl Net {
         nodes.into_iter().map(home).collect()
     }
 
+    /// The homes that an answer names, of nodes that are online.
+    pub(super) fn online_homes(&self, child: &str, nodes: Vec<DirectoryEntry>) -> Vec<NodeId> {
+        let keyring = self.keyring(child);
+        let online = nodes.into_iter().filter(|entry| entry.online);
+        online.map(|entry| keyring.verify(entry.presence, self.now.wall).unwrap().content.home).collect()
+    }
+
     /// Lets time pass.
     pub(super) fn run(&mut self, time: Duration) {
         let end = self.now.instant + time;
@@ -435,7 +442,9 @@ impl Net {
 
     fn obey(&mut self, at: NodeId, output: Output) {
         match output {
-            Output::Dial(address) if self.supernodes.contains_key(&address.node) => {
+            Output::Dial(address)
+                if self.supernodes.contains_key(&address.node) && !self.deaf.contains(&address.node) =>
+            {
                 self.post(Event::Link(at, address.node));
             }
             Output::Dial(address) => self.post(Event::DialFailed(at, address.node)),

@@ -10,3 +10,4 @@ mod meeting;
 mod relays;
 mod searching;
 mod signals;
+mod silence;

@@ -43,7 +43,8 @@ pub(super) struct World {
     pub(super) rng: ChaCha8Rng,
     pub(super) links: Links,
     pub(super) counters: Counters,
-    silenced: usize,
+    silenced: VecDeque<NodeId>,
+    doubted: VecDeque<NodeId>,
     outputs: VecDeque<Output>,
     closed: VecDeque<NodeId>,
 }
@@ -56,7 +57,8 @@ impl World {
             rng: ChaCha8Rng::from_seed(seed),
             links: Links::default(),
             counters: Counters::default(),
-            silenced: 0,
+            silenced: VecDeque::new(),
+            doubted: VecDeque::new(),
             outputs: VecDeque::new(),
             closed: VecDeque::new(),
         }
@@ -70,14 +72,27 @@ impl World {
         self.outputs.pop_front()
     }
 
-    /// A supernode let a question wait for too long.
+    /// A supernode let a question wait for too long that it should have answered at once.
     pub(super) fn fell_silent(&mut self, node: &NodeId) {
-        self.silenced += usize::from(self.links.silence(node));
+        self.silenced.push_back(*node);
     }
 
-    /// How many fell silent since this was asked last.
-    pub(super) fn take_silenced(&mut self) -> usize {
-        std::mem::take(&mut self.silenced)
+    /// One that fell silent and is taken for silent from now on, and whether that is news. One at a time, as each changes whose turn it is.
+    pub(super) fn poll_silenced(&mut self) -> Option<(NodeId, bool)> {
+        let node = self.silenced.pop_front()?;
+        Some((node, self.links.silence(&node)))
+    }
+
+    /// A supernode let a question wait that it may have to pass on: perhaps it is not there.
+    pub(super) fn doubt(&mut self, node: &NodeId) {
+        if !self.links.is_silent(node) {
+            self.doubted.push_back(*node);
+        }
+    }
+
+    /// One that is to be asked whether it is there.
+    pub(super) fn poll_doubted(&mut self) -> Option<NodeId> {
+        self.doubted.pop_front()
     }
 
     /// A link that was closed by [`Self::close`] and whose end the parent has still to route.

@@ -253,8 +253,8 @@ fn out_of_bounds(mallory: &Rogue) -> Vec<LinkMessage> {
         LinkMessage::ToChild(ToChild::Hits { id, hits: vec![hit(1, 1); 501] }),
         LinkMessage::ToChild(ToChild::Supernodes(vec![mallory.seal(&mallory.record()); 201])),
         mesh(Mesh::Members(vec![mallory.seal(&mallory.record()); 201])),
-        mesh(Mesh::Store { presences: vec![stored.clone(); MAX_STORED + 1], hops: 0 }),
-        mesh(Mesh::Store { presences: vec![stored], hops: MAX_HOPS + 1 }),
+        mesh(Mesh::Store { number: 1, presences: vec![stored.clone(); MAX_STORED + 1], hops: 0 }),
+        mesh(Mesh::Store { number: 1, presences: vec![stored], hops: MAX_HOPS + 1 }),
         mesh(Mesh::SummaryPart {
             version,
             first: true,

@@ -102,7 +102,7 @@ fn lies_in_the_directory_do_not_move_anybody() {
         let stored = |presence| Stored { user: "bob".parse().unwrap(), presence, here: true };
         for hops in 0..=MAX_HOPS {
             let presences = lies.iter().cloned().map(stored).collect();
-            link.say(&LinkMessage::Mesh(Mesh::Store { presences, hops })).await;
+            link.say(&LinkMessage::Mesh(Mesh::Store { number: 1, presences, hops })).await;
             for user in ["bob", "alice"] {
                 let node = if user == "bob" { id_of(&scene.bob) } else { id_of(&scene.alice) };
                 let (user, home) = (user.parse().unwrap(), id_of(&scene.alice));

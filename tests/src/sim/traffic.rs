@@ -113,6 +113,8 @@ pub(crate) fn message_kind(message: &LinkMessage) -> &'static str {
             Mesh::Answer { .. } => "mesh answer",
             Mesh::Cancel(_) => "mesh cancel",
             Mesh::Store { .. } => "mesh store",
+            Mesh::Ping { .. } => "mesh ping",
+            Mesh::Here(_) => "mesh here",
             Mesh::Gone { .. } => "mesh gone",
             Mesh::Find { .. } => "mesh find",
             Mesh::Held { .. } => "mesh held",

@@ -12,8 +12,10 @@ use super::{
 
 impl Supernode {
     pub(super) fn on_mesh(&mut self, from: NodeId, message: Mesh) {
-        if !self.world.links.hear(&from) {
-            return self.world.strange(&from, "it speaks without a link");
+        match self.world.links.hear(&from) {
+            None => return self.world.strange(&from, "it speaks without a link"),
+            Some(true) => self.publishing.handle_back(),
+            Some(false) => {}
         }
         match message {
             Mesh::Hello { record, summary } => {
@@ -64,7 +66,12 @@ impl Supernode {
                 self.searches.on_answer(from, number, hits, done, world);
             }
             Mesh::Cancel(number) => self.searches.on_member_cancel(from, number, world),
-            Mesh::Store { presences, hops } => self.on_store(from, presences, hops),
+            Mesh::Store { number, presences, hops } => {
+                world.tell_mesh(from, Mesh::Here(number));
+                self.on_store(from, presences, hops);
+            }
+            Mesh::Ping { number, alarm } => self.on_ping(from, number, alarm),
+            Mesh::Here(number) => self.receipts.on_here(&from, number),
             Mesh::Gone { node, user, home, sequence, hops } => {
                 self.on_gone(from, Departure { node, home, sequence }, user, hops);
             }

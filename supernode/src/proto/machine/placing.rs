@@ -47,6 +47,14 @@ impl Supernode {
         place.holders(mates.chain([own]))
     }
 
+    /// Who holds a key of our own group in place of one that is silent or gone.
+    pub(super) fn successors(&self, of: &NodeId, place: Place) -> Vec<NodeId> {
+        let after = self.holders(place, self.membership.groups());
+        let alive = self.membership.mates().filter(|mate| !self.world.links.is_silent(mate));
+        let before = place.holders(alive.chain([self.world.own(), *of]));
+        after.into_iter().filter(|holder| !before.contains(holder)).collect()
+    }
+
     pub(super) fn division(&self) -> Division {
         let groups = self.membership.groups();
         Division {

@@ -28,7 +28,7 @@ use super::{
 };
 
 /// Presences on their way, by the supernode that they go to and the hops that they have left.
-type Outgoing = BTreeMap<(NodeId, u8), Vec<Stored>>;
+pub(super) type Outgoing = BTreeMap<(NodeId, u8), Vec<Stored>>;
 
 impl Supernode {
     // Telling the holders.
@@ -76,13 +76,6 @@ impl Supernode {
         if self.is_mate(node) {
             self.directory.handle_home_lost(node, self.world.now);
         }
-        self.handle_lost(1);
-    }
-
-    /// So many links ended, or fell silent.
-    pub(super) fn handle_lost(&mut self, count: usize) {
-        let linked = self.membership.members().count();
-        (0..count).for_each(|_| self.publishing.handle_lost(linked, &mut self.world));
     }
 
     pub(super) fn tell_again(&mut self, children: Vec<NodeId>) {
@@ -198,6 +191,7 @@ impl Supernode {
             return self.holders(place, groups).into_iter().map(|holder| (holder, 0)).collect();
         }
         let mut contacts = self.go_betweens(place, groups);
+        contacts.retain(|contact| !self.world.links.is_silent(contact));
         contacts.truncate(TOLD_CONTACTS);
         if let Telling::Once { choice } = telling
             && contacts.len() > 1
@@ -238,10 +232,10 @@ impl Supernode {
         self.send_stores(outgoing);
     }
 
-    fn send_stores(&mut self, outgoing: Outgoing) {
+    pub(super) fn send_stores(&mut self, outgoing: Outgoing) {
         for ((to, hops), presences) in outgoing {
             for presences in batches::presences(presences) {
-                self.world.tell_mesh(to, Mesh::Store { presences, hops });
+                self.receipts.store(to, presences, hops, &mut self.world);
             }
         }
     }

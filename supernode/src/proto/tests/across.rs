@@ -23,7 +23,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MANY: usize = 200;
 
 /// So many supernodes in their groups, long after the last change.
-fn grouped(supernodes: usize) -> Net {
+pub(super) fn grouped(supernodes: usize) -> Net {
     let mut net = Net::of(supernodes);
     net.run(SECOND * 240);
     let bits: BTreeSet<u8> = net.supernodes.values().map(crate::proto::Supernode::group_bits).collect();
@@ -32,7 +32,7 @@ fn grouped(supernodes: usize) -> Net {
     net
 }
 
-fn s(number: usize) -> String {
+pub(super) fn s(number: usize) -> String {
     format!("s{number}")
 }
 

@@ -191,8 +191,8 @@ fn an_old_or_forged_presence_changes_nothing_and_only_the_home_says_gone() {
             presence: presence.clone(),
             here: true,
         };
-        net.say_mesh("s1", holder, Mesh::Store { presences: vec![stored(&old)], hops: 0 });
-        net.say_mesh("s2", holder, Mesh::Store { presences: vec![stored(&forged)], hops: 0 });
+        net.say_mesh("s1", holder, Mesh::Store { number: 1, presences: vec![stored(&old)], hops: 0 });
+        net.say_mesh("s2", holder, Mesh::Store { number: 1, presences: vec![stored(&forged)], hops: 0 });
         for hops in 0..3 {
             let (node, user, home, sequence) = (node("bob"), user("bob"), node("s1"), net.now.wall);
             net.say_mesh("s2", holder, Mesh::Gone { node, user, home, sequence, hops });

@@ -177,7 +177,7 @@ fn take(net: &mut Net, step: Step) {
             let presence = net.seal(&signer, &presence);
             let entry = DirectoryEntry { presence: presence.clone(), online: true };
             let stored = Stored { user: user(&name(about)), presence, here: true };
-            net.say_mesh("mallory", "s0", Mesh::Store { presences: vec![stored], hops });
+            net.say_mesh("mallory", "s0", Mesh::Store { number: 1, presences: vec![stored], hops });
             net.say_mesh("mallory", "s0", Mesh::Held { number: 1, nodes: vec![entry] });
         }
         Step::Hello { who, about, age, serving } => {
