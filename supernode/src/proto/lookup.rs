@@ -26,7 +26,7 @@ use nearmesh_common::{
 
 use super::{placement::Place, schedule::Schedule, world::World};
 
-/// Supernodes that are asked for one question, here (as many as there are holders).
+/// Supernodes that are asked for one question, here (as many as there are holders); twice as many while two divisions of the net count.
 pub(super) const MAX_REQUESTS: usize = 3;
 /// And those that are asked where others are silent, with these (guess: of eight one lives where a third is dead, and in most nets that are worse).
 const MAX_ASKED: usize = 8;
@@ -138,7 +138,7 @@ impl Lookups {
             sought,
             homes: BTreeSet::new(),
             hops: targets.first().map_or(0, |target| target.hops),
-            waiting: targets.into_iter().take(MAX_REQUESTS).collect(),
+            waiting: targets.into_iter().take(2 * MAX_REQUESTS).collect(),
             outstanding: BTreeMap::new(),
             asked: BTreeSet::new(),
             missed: false,

@@ -15,7 +15,7 @@ use super::{
     super::{
         budget::Charge,
         children::objection,
-        lookup::{self, Sought, Target},
+        lookup::{self, Sought},
         offers,
         placement::{Groups, Place},
         publishing::Telling,
@@ -85,10 +85,7 @@ impl Supernode {
         if hops == 0 || !homes.is_empty() || !self.lookups.has_room() {
             return self.world.tell_mesh(from, Mesh::Sources { number, homes });
         }
-        let onward = self.onward(Place::of_content(content), self.membership.groups(), hops);
-        let own = self.world.own();
-        let targets = onward.into_iter().map(|(node, hops)| Target { node, hops });
-        let targets = targets.filter(|target| target.node != from && target.node != own).collect();
+        let targets = self.onward_targets(Place::of_content(content), (from, hops));
         let (asker, sought) = (lookup::Asker::Member(from, number), Sought::Content(content));
         self.lookups.begin(asker, sought, Vec::new(), targets, &mut self.world);
     }
@@ -132,7 +129,7 @@ impl Supernode {
             Some(_) if hops == 0 => self.offers.on_offer(home, &contents, self.world.now.instant),
             Some(place) if self.is_ours(place, groups) => self.on_offer_placed(home, &contents),
             Some(place) => {
-                for (to, hops) in self.onward(place, groups, hops) {
+                for (to, hops) in self.onward(place, hops) {
                     self.world.tell_mesh(to, Mesh::Offer { home, contents: contents.clone(), hops });
                 }
             }

@@ -18,7 +18,7 @@ use super::{
         budget::Charge,
         directory::{Departure, Whither as Move},
         lookup::{self, MAX_REQUESTS, Sought, Target},
-        placement::{Groups, Place},
+        placement::{Groups, HOLDERS, Place},
         publishing::Telling,
         reach::contacts_for,
         world::World,
@@ -112,7 +112,6 @@ impl Supernode {
     // Holding, and passing on.
 
     pub(super) fn on_store(&mut self, from: NodeId, presences: Vec<Stored>, hops: u8) {
-        let groups = self.membership.groups();
         let mut outgoing = Outgoing::new();
         for stored in presences {
             if hops == 0 {
@@ -123,7 +122,7 @@ impl Supernode {
             if !self.world.charge(&from, Charge::Presence, 1) {
                 break;
             }
-            for (to, hops) in self.onward(Place::of_user(&stored.user), groups, hops) {
+            for (to, hops) in self.onward(Place::of_user(&stored.user), hops) {
                 match to == self.world.own() {
                     true => self.directory.on_store(from, stored.clone(), |_| true, &mut self.world),
                     false => outgoing.entry((to, hops)).or_default().push(stored.clone()),
@@ -143,7 +142,7 @@ impl Supernode {
         if hops == 0 {
             return self.directory.on_gone(&departure, self.world.now);
         }
-        let onward = self.onward(Place::of_user(&user), self.membership.groups(), hops);
+        let onward = self.onward(Place::of_user(&user), hops);
         self.tell_gone(departure, &user, onward);
     }
 
@@ -176,13 +175,23 @@ impl Supernode {
         home == from || !near && from_kin
     }
 
-    /// The holders of a key that was sent to our group, or the next contact if it is not ours.
-    pub(super) fn onward(&self, place: Place, groups: Groups, hops: u8) -> Vec<(NodeId, u8)> {
-        if self.is_ours(place, groups) {
-            return self.holders(place, groups).into_iter().map(|holder| (holder, 0)).collect();
+    /// The holders of a key that was sent to our group, or the next contact if it is not ours. While the division into groups changes, the former
+    /// holders as well, if it was.
+    pub(super) fn onward(&self, place: Place, hops: u8) -> Vec<(NodeId, u8)> {
+        let mut next = Vec::new();
+        let groups = self.membership.groups();
+        if !self.is_ours(place, groups) && hops > 1 {
+            let contacts = contacts_for(place, groups, &self.membership, &self.world.links);
+            next.extend(contacts.into_iter().take(1).map(|contact| (contact, hops - 1)));
         }
-        let contacts = contacts_for(place, groups, &self.membership, &self.world.links);
-        contacts.into_iter().take(usize::from(hops > 1)).map(|contact| (contact, hops - 1)).collect()
+        for groups in self.divisions().filter(|groups| self.is_ours(place, *groups)) {
+            for holder in self.holders(place, groups) {
+                if next.iter().all(|(other, _)| *other != holder) {
+                    next.push((holder, 0));
+                }
+            }
+        }
+        next
     }
 
     /// Whom we tell of a key: its holders, this supernode among them if it is one, or contacts in its group.
@@ -275,21 +284,13 @@ impl Supernode {
             return self.world.tell_mesh(from, Mesh::Held { number, nodes: Vec::new() });
         }
         let known = self.directory.find(&user, self.world.now.wall);
-        let groups = self.membership.groups();
         let place = Place::of_user(&user);
         let answered = hops == 0 || known.iter().any(|entry| entry.online) || !self.lookups.has_room();
         if answered {
             let nodes = known.into_iter().take(MAX_NODES_PER_USER).collect();
             return self.world.tell_mesh(from, Mesh::Held { number, nodes });
         }
-        let mut targets = match self.is_ours(place, groups) {
-            true => self.targets(place, groups),
-            false => {
-                let onward = self.onward(place, groups, hops).into_iter();
-                onward.map(|(node, hops)| Target { node, hops }).collect()
-            }
-        };
-        targets.retain(|target| target.node != from);
+        let targets = self.onward_targets(place, (from, hops));
         self.lookups.begin(
             lookup::Asker::Member(from, number),
             Sought::User(user),
@@ -297,6 +298,17 @@ impl Supernode {
             targets,
             &mut self.world,
         );
+    }
+
+    /// To whom a question of another supernode is passed on; of the holders the nearest first.
+    pub(super) fn onward_targets(&self, place: Place, (from, hops): (NodeId, u8)) -> Vec<Target> {
+        let own = self.world.own();
+        let onward = self.onward(place, hops).into_iter().map(|(node, hops)| Target { node, hops });
+        let mut targets: Vec<_> = onward.filter(|target| target.node != from && target.node != own).collect();
+        // The present holders stay before the former ones.
+        let present = targets.len().min(HOLDERS);
+        targets[..present].sort_by_key(|target| self.world.links.rtt(&target.node));
+        targets
     }
 
     /// Whom a question for this key goes to, the nearest first: its holders, or contacts in its group.
@@ -307,7 +319,7 @@ impl Supernode {
         };
         nodes.retain(|node| *node != self.world.own());
         nodes.sort_by_key(|node| self.world.links.rtt(node));
-        nodes.into_iter().map(|node| Target { node, hops }).collect()
+        nodes.into_iter().take(MAX_REQUESTS).map(|node| Target { node, hops }).collect()
     }
 }
 
