@@ -36,7 +36,7 @@ use super::{
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that one peer may have open here at once: a link, a transfer, and a few that are closing.
 const MAX_PER_PEER: usize = 8;
-/// Connections that peers may have open here in all (at about 40 KB each: 400 MB).
+/// Connections that peers may have open here in all (at about 42 KB each: 420 MB).
 const MAX_IN_ALL: usize = 10_000;
 
 /// How many connections each peer has open here, and all of them together.
