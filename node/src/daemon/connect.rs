@@ -181,8 +181,11 @@ impl Node {
         let lease = self.connections.adopt(peer, connection.clone());
         self.close_if_revoked(&connection);
         if let Some(signer) = super::accept::identify(&connection) {
-            let own = Some(lease.downgrade());
-            tokio::spawn(super::accept::serve_streams(Arc::clone(self), signer, connection, own));
+            let own = lease.downgrade();
+            let node = Arc::clone(self);
+            tokio::spawn(async move {
+                super::accept::serve_streams(&node, &signer, &connection, Some(&own)).await;
+            });
         }
         lease
     }

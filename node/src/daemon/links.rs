@@ -64,8 +64,8 @@ pub enum LinkEvent {
         id: LinkId,
         /// From whom.
         node: NodeId,
-        /// What.
-        message: LinkMessage,
+        /// What. In a box, or each task that reads from a link would have room for the largest one.
+        message: Box<LinkMessage>,
     },
     /// The link is gone.
     Down {
@@ -183,6 +183,11 @@ impl Links {
         self.table.iter().map(|link| (*link.key(), link.connection.clone())).collect()
     }
 
+    /// Every linked peer with its round trip, as the transport measures it.
+    pub fn rtts(&self) -> Vec<(NodeId, Duration)> {
+        self.table.iter().map(|link| (*link.key(), link.connection.rtt())).collect()
+    }
+
     /// The round trip of the link to `node`, as the transport measures it.
     pub fn rtt(&self, node: NodeId) -> Option<Duration> {
         self.table.get(&node).map(|link| link.connection.rtt())
@@ -261,25 +266,36 @@ impl Links {
         mut ended: oneshot::Receiver<Infallible>,
     ) {
         loop {
-            let read = tokio::select! {
-                read = read_frame::<LinkMessage>(&mut receive, MAX_LINK_FRAME) => read,
-                _ = &mut ended => break,
+            let message = tokio::select! {
+                message = next_message(node, &connection, &mut receive) => message,
+                _ = &mut ended => None,
             };
-            let message = match read {
-                Ok(message) if message.within_bounds() => message,
-                Ok(_) | Err(ReadFrameError::TooLong { .. } | ReadFrameError::Decode(_)) => {
-                    debug!(node = %node.short(), "a message out of bounds: the connection is closed");
-                    connection.close(CloseCode::Misbehaved.into(), b"out of bounds");
-                    break;
-                }
-                Err(ReadFrameError::Closed | ReadFrameError::Stream(_)) => break,
-            };
-            if self.events.send(LinkEvent::Message { id, node, message }).await.is_err() {
-                return;
-            }
+            let Some(message) = message else { break };
+            // A place first: a message that waits to be sent would have room in every task that reads.
+            let Ok(place) = self.events.reserve().await else { return };
+            place.send(LinkEvent::Message { id, node, message });
         }
         self.table.remove_if(&node, |_, link| link.id == id);
-        let _ = self.events.send(LinkEvent::Down { id, node }).await;
+        if let Ok(place) = self.events.reserve().await {
+            place.send(LinkEvent::Down { id, node });
+        }
+    }
+}
+
+/// The next message of a link; `None` if that was the last, or one out of bounds, for which the connection is closed.
+async fn next_message(
+    node: NodeId,
+    connection: &quinn::Connection,
+    receive: &mut quinn::RecvStream,
+) -> Option<Box<LinkMessage>> {
+    match read_frame::<LinkMessage>(receive, MAX_LINK_FRAME).await {
+        Ok(message) if message.within_bounds() => Some(Box::new(message)),
+        Ok(_) | Err(ReadFrameError::TooLong { .. } | ReadFrameError::Decode(_)) => {
+            debug!(node = %node.short(), "a message out of bounds: the connection is closed");
+            connection.close(CloseCode::Misbehaved.into(), b"out of bounds");
+            None
+        }
+        Err(ReadFrameError::Closed | ReadFrameError::Stream(_)) => None,
     }
 }
 
@@ -320,5 +336,26 @@ async fn write_messages(mut send: quinn::SendStream, mut waiting: Waiting) {
     }
     if send.finish().is_ok() {
         let _ = send.stopped().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How large what `start` returns is.
+    fn future<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn what_a_link_keeps_while_it_is_idle_is_small() {
+        let reading = future(|(links, id, node, connection, receive, ended)| {
+            Links::read_messages(links, id, node, connection, receive, ended)
+        });
+        let writing = future(|(send, waiting)| write_messages(send, waiting));
+        let link = size_of::<Link>();
+        // A task adds 112 bytes, and what is then no multiple of 128 is rounded up.
+        assert!(reading <= 528 && writing <= 272 && link <= 80, "{reading}, {writing}, {link} bytes");
     }
 }

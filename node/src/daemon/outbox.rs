@@ -3,13 +3,14 @@
 //! A peer that is further behind than the bounds loses its link: it can come back and resume, which costs less than memory
 //! that grows.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use nearmesh_common::{frame::frame, wire::LinkMessage};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
 /// Frames that may wait.
 const MAX_FRAMES: usize = 4096;
@@ -20,48 +21,104 @@ const WRITE_BATCH: usize = 64 * 1024;
 
 /// The end into which messages are put.
 #[derive(Debug)]
-pub struct Outbox {
-    frames: mpsc::Sender<Vec<u8>>,
-    bytes: Arc<AtomicUsize>,
-}
+pub struct Outbox(Arc<Shared>);
 
 /// The end that is written to the peer.
 #[derive(Debug)]
-pub struct Waiting {
-    frames: mpsc::Receiver<Vec<u8>>,
-    bytes: Arc<AtomicUsize>,
+pub struct Waiting(Arc<Shared>);
+
+/// No channel of tokio's: one of those holds 1.3 kB for each link, even while nothing waits.
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// There is something new for the one who writes.
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    frames: VecDeque<Vec<u8>>,
+    bytes: usize,
+    /// One of the two ends is gone.
+    closed: bool,
 }
 
 /// Nothing waits yet.
 pub fn outbox() -> (Outbox, Waiting) {
-    let (sender, receiver) = mpsc::channel(MAX_FRAMES);
-    let bytes = Arc::new(AtomicUsize::new(0));
-    (Outbox { frames: sender, bytes: Arc::clone(&bytes) }, Waiting { frames: receiver, bytes })
+    let shared = Arc::new(Shared::default());
+    (Outbox(Arc::clone(&shared)), Waiting(shared))
 }
 
 impl Outbox {
     /// Puts a message at the end; false if the peer is too far behind, or gone.
     pub fn put(&self, message: &LinkMessage) -> bool {
-        let frame = frame(message);
-        let length = frame.len();
-        if self.bytes.fetch_add(length, Ordering::Relaxed) + length > MAX_BYTES {
-            return false;
+        let taken = self.0.queue().put(frame(message));
+        if taken {
+            self.0.news.notify_one();
         }
-        self.frames.try_send(frame).is_ok()
+        taken
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.0.queue().closed = true;
+        self.0.news.notify_one();
     }
 }
 
 impl Waiting {
     /// What is to be written next, several frames at once where several wait; `None` after the last.
     pub async fn next(&mut self) -> Option<Vec<u8>> {
-        let mut batch = self.frames.recv().await?;
-        while batch.len() < WRITE_BATCH {
-            match self.frames.try_recv() {
-                Ok(frame) => batch.extend(frame),
-                Err(_) => break,
+        loop {
+            {
+                let mut queue = self.0.queue();
+                match queue.take_batch() {
+                    None if queue.closed => return None,
+                    None => {}
+                    batch => return batch,
+                }
             }
+            self.0.news.notified().await;
         }
-        self.bytes.fetch_sub(batch.len(), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        *self.0.queue() = Queue { closed: true, ..Queue::default() };
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    fn put(&mut self, frame: Vec<u8>) -> bool {
+        let room = self.frames.len() < MAX_FRAMES && self.bytes + frame.len() <= MAX_BYTES;
+        if !room || self.closed {
+            return false;
+        }
+        self.bytes += frame.len();
+        self.frames.push_back(frame);
+        true
+    }
+
+    fn take_batch(&mut self) -> Option<Vec<u8>> {
+        let mut batch = self.frames.pop_front()?;
+        while batch.len() < WRITE_BATCH
+            && let Some(frame) = self.frames.pop_front()
+        {
+            batch.extend(frame);
+        }
+        self.bytes -= batch.len();
+        if self.frames.is_empty() {
+            // A link is idle for most of its life: the queue of one takes nothing.
+            drop(mem::take(&mut self.frames));
+        }
         Some(batch)
     }
 }
@@ -99,5 +156,34 @@ mod tests {
         let (outbox, _waiting) = super::outbox();
         let small = LinkMessage::ToHome(ToHome::Standby);
         assert_eq!((0..2 * MAX_FRAMES).take_while(|_| outbox.put(&small)).count(), MAX_FRAMES);
+    }
+
+    #[tokio::test]
+    async fn what_is_put_while_the_writer_waits_is_written_and_the_end_is_told() {
+        let (outbox, mut waiting) = outbox();
+        let writer = tokio::spawn(async move { (waiting.next().await, waiting.next().await) });
+        tokio::task::yield_now().await;
+        assert!(outbox.put(&crl(1)));
+        tokio::task::yield_now().await;
+        drop(outbox);
+        assert_eq!(writer.await.unwrap(), (Some(frame(&crl(1))), None));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_taken_for_a_peer_that_is_gone() {
+        let (outbox, waiting) = outbox();
+        assert!(outbox.put(&crl(1)));
+        drop(waiting);
+        assert!(!outbox.put(&crl(1)));
+        assert_eq!(outbox.0.queue().bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn the_outbox_of_an_idle_link_is_small() {
+        let (outbox, mut waiting) = outbox();
+        assert!(outbox.put(&crl(1)));
+        assert!(waiting.next().await.is_some());
+        assert_eq!(outbox.0.queue().frames.capacity(), 0);
+        assert!(size_of::<Shared>() <= 128, "{} bytes", size_of::<Shared>());
     }
 }

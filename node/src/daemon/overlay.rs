@@ -220,7 +220,7 @@ impl OverlayTask {
             }
             LinkEvent::Message { id, node, message } => {
                 if self.linked.get(&node).is_some_and(|(current, _)| *current == id) {
-                    self.on_message(node, message);
+                    self.on_message(node, *message);
                 }
             }
         }
@@ -311,8 +311,8 @@ impl OverlayTask {
 
     fn on_tick(&mut self) {
         if self.supernode.is_some() {
-            for (node, connection) in self.node.links.connections() {
-                self.tell_supernode(supernode::Input::Rtt { node, rtt: connection.rtt() });
+            for (node, rtt) in self.node.links.rtts() {
+                self.tell_supernode(supernode::Input::Rtt { node, rtt });
             }
         } else if self.should_be_the_first_supernode() {
             info!("no supernode of the net answers: this node, the net's authority, becomes the first");

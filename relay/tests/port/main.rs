@@ -6,4 +6,5 @@ mod dialled_back;
 mod net;
 mod one_port;
 mod reserving;
+mod streams;
 mod who_comes_in;
