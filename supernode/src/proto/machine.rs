@@ -22,7 +22,6 @@ use nearmesh_common::{
     wire::{
         home::ToChild,
         mesh::{Mesh, SummaryVersion},
-        query::{Hit, Query},
     },
 };
 
@@ -396,15 +395,4 @@ impl Supernode {
             self.look_around();
         }
     }
-}
-
-/// What our own children have.
-fn local_hits(registrations: &Registrations, children: &Children, query: &Query, world: &World) -> Vec<Hit> {
-    let matches = registrations.search(query).into_iter();
-    let hits = matches.filter_map(|(node, found)| {
-        let source = children.source(&node, world)?;
-        let crate::index::Match { name, size, hash, kind, score, .. } = found;
-        Some(Hit { name, size, hash, kind, score, source })
-    });
-    hits.collect()
 }
