@@ -262,11 +262,11 @@ impl Supernode {
                 self.on_membership(event);
             } else if let Some((search, homes)) = self.lookups.poll_found() {
                 self.on_sources_found(search, homes);
+            } else if let Some((node, news)) = self.world.poll_silenced() {
+                self.on_silenced(node, news);
             } else if let Some((number, place, hops)) = self.lookups.poll_starved() {
                 let more = self.more_targets(place, hops);
                 self.lookups.add_targets(number, more, &mut self.world);
-            } else if let Some((node, news)) = self.world.poll_silenced() {
-                self.on_silenced(node, news);
             } else if let Some(node) = self.world.poll_doubted() {
                 self.ping(vec![node]);
             } else if let Some(node) = self.world.poll_closed() {
