@@ -22,7 +22,6 @@ use nearmesh_common::{
     wire::{
         home::ToChild,
         mesh::{Mesh, SummaryVersion},
-        query::{Hit, Query},
     },
 };
 
@@ -263,11 +262,11 @@ impl Supernode {
                 self.on_membership(event);
             } else if let Some((search, homes)) = self.lookups.poll_found() {
                 self.on_sources_found(search, homes);
+            } else if let Some((node, news)) = self.world.poll_silenced() {
+                self.on_silenced(node, news);
             } else if let Some((number, place, hops)) = self.lookups.poll_starved() {
                 let more = self.more_targets(place, hops);
                 self.lookups.add_targets(number, more, &mut self.world);
-            } else if let Some((node, news)) = self.world.poll_silenced() {
-                self.on_silenced(node, news);
             } else if let Some(node) = self.world.poll_doubted() {
                 self.ping(vec![node]);
             } else if let Some(node) = self.world.poll_closed() {
@@ -398,15 +397,4 @@ impl Supernode {
             self.look_around();
         }
     }
-}
-
-/// What our own children have.
-fn local_hits(registrations: &Registrations, children: &Children, query: &Query, world: &World) -> Vec<Hit> {
-    let matches = registrations.search(query).into_iter();
-    let hits = matches.filter_map(|(node, found)| {
-        let source = children.source(&node, world)?;
-        let crate::index::Match { name, size, hash, kind, score, .. } = found;
-        Some(Hit { name, size, hash, kind, score, source })
-    });
-    hits.collect()
 }

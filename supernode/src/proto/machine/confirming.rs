@@ -16,6 +16,7 @@ impl Supernode {
     pub(super) fn on_silenced(&mut self, node: NodeId, news: bool) {
         if news && self.membership.is_member(&node) {
             self.handle_lost();
+            self.membership.handle_silent(&node, &mut self.world);
             let asked = self.rollcall.handle_silence(self.membership.members(), &mut self.world);
             self.ping(asked);
         }

@@ -7,23 +7,25 @@ use nearmesh_common::{
     wire::{
         home::{Decline, RequestId},
         mesh::{MAX_HOPS, MAX_OFFERED, Mesh, Scope},
-        query::{Query, Subject},
+        query::{Hit, Query, Subject},
     },
 };
 
 use super::{
     super::{
         budget::Charge,
-        children::objection,
+        children::{Children, objection},
         lookup::{self, Sought},
         offers,
         placement::{Groups, Place},
         publishing::Telling,
         reach::{Reach, reach},
+        registration::Registrations,
         search,
         waves::Plan,
+        world::World,
     },
-    Supernode, local_hits,
+    Supernode,
     placing::TOLD_CONTACTS,
 };
 use crate::summary::Probe;
@@ -189,4 +191,15 @@ impl Supernode {
         let matching = matching.map(|mate| (self.world.links.rtt(&mate), mate)).collect();
         (Plan::new(matching, reach.parts, &mut self.world.rng), reach.unreachable)
     }
+}
+
+/// What our own children have.
+fn local_hits(registrations: &Registrations, children: &Children, query: &Query, world: &World) -> Vec<Hit> {
+    let matches = registrations.search(query).into_iter();
+    let hits = matches.filter_map(|(node, found)| {
+        let source = children.source(&node, world)?;
+        let crate::index::Match { name, size, hash, kind, score, .. } = found;
+        Some(Hit { name, size, hash, kind, score, source })
+    });
+    hits.collect()
 }

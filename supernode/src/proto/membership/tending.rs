@@ -5,6 +5,8 @@
 //! with those we have unless another is clearly nearer. What we do not need we say, and what neither end needs is closed. One that
 //! needs us counts as nearer than it is: links that serve both ends are fewer.
 //!
+//! A group whose contacts are all silent is tended as if there were none, and they are links all the same until they end.
+//!
 //! Now and then somebody else of a group is tried, ever more seldom.
 
 use std::{
@@ -169,11 +171,24 @@ impl Membership {
         self.tend_soon(group, world);
     }
 
+    /// One is silent: where all contacts of a group are, another is looked for at once.
+    pub(in super::super) fn handle_silent(&mut self, node: &NodeId, world: &mut World) {
+        let group = self.groups().of(&node.0);
+        if !self.is_of_ours(node) && self.speaking(group, &world.links).next().is_none() {
+            self.tend_soon(group, world);
+        }
+    }
+
+    fn speaking<'a>(&'a self, group: Group, links: &'a Links) -> impl Iterator<Item = NodeId> + 'a {
+        self.table.members_in(self.groups().ids(group)).filter(|node| !links.is_silent(node))
+    }
+
     /// We learnt of somebody: perhaps its group lacks a contact.
     pub(super) fn look_at(&mut self, node: &NodeId, world: &mut World) {
         let group = self.groups().of(&node.0);
         let linked = self.table.members_in(self.groups().ids(group)).count();
-        if !self.is_of_ours(node) && linked < CONTACTS {
+        let lacking = linked < CONTACTS || self.speaking(group, &world.links).next().is_none();
+        if !self.is_of_ours(node) && lacking {
             self.tending.set_sooner(group, world.now.instant);
         }
     }
@@ -181,8 +196,8 @@ impl Membership {
     /// Looks at a group soon: the sooner the more it lacks.
     pub(super) fn tend_soon(&mut self, group: Group, world: &mut World) {
         let within = match self.table.members_in(self.groups().ids(group)).count() {
-            0 => WAIT_FOR_FIRST,
-            1 => WAIT_FOR_SECOND,
+            _ if self.speaking(group, &world.links).next().is_none() => WAIT_FOR_FIRST,
+            0 | 1 => WAIT_FOR_SECOND,
             _ => SETTLING * 1000,
         };
         let settled = if within == SETTLING * 1000 { self.until_settled(world) } else { Duration::ZERO };
@@ -193,8 +208,9 @@ impl Membership {
     pub(super) fn tend_due(&mut self, world: &mut World) {
         while let Some(group) = self.tending.next_due(world.now.instant).filter(|_| self.is_serving()) {
             let linked: Vec<NodeId> = self.table.members_in(self.groups().ids(group)).collect();
-            let next = match linked.len() {
-                0 | 1 => self.find_contacts(group, &linked, world),
+            let speaking: Vec<NodeId> = self.speaking(group, &world.links).collect();
+            let next = match (linked.len(), speaking.len()) {
+                (0 | 1, _) | (_, 0) => self.find_contacts(group, &speaking, world),
                 _ => self.choose(group, linked, world),
             };
             // Never at once again.
@@ -231,15 +247,18 @@ impl Membership {
     }
 
     fn whom_to_ask(&self, group: Group, linked: &[NodeId], tries: u8, world: &mut World) -> Option<NodeId> {
+        let links = &world.links;
         let contact = linked.choose(&mut world.rng).copied().filter(|_| tries.is_multiple_of(3));
-        let mate = || self.mates().choose(&mut world.rng);
+        let mate = || self.mates().filter(|mate| !links.is_silent(mate)).choose(&mut world.rng);
         let whom = if tries % 3 == 2 { None } else { contact.or_else(mate) };
         let before = self.former_groups().filter(|_| linked.is_empty()).and_then(|former| {
             // Before the change it was one group with another, whose members know it.
             let first = *self.groups().ids(group).start();
             self.table.members_in(former.ids(former.of(&first.0))).choose(&mut world.rng)
         });
-        before.or(whom).or_else(|| self.members().choose(&mut world.rng))
+        before
+            .or(whom)
+            .or_else(|| self.members().filter(|member| !links.is_silent(member)).choose(&mut world.rng))
     }
 
     /// Decides which links into a group we need, and lets go of those that nobody needs. Returns when to look again.

@@ -71,7 +71,7 @@ fn holders(net: &Net, name: &str) -> Vec<String> {
 }
 
 /// The supernodes of another group than `home`'s, in which `of` is.
-fn is_elsewhere(net: &Net, home: &str, of: &str) -> bool {
+pub(super) fn is_elsewhere(net: &Net, home: &str, of: &str) -> bool {
     let groups = crate::proto::placement::Groups::new(net.supernode(home).group_bits());
     groups.of(&node(home).0) != groups.of(&node(of).0)
 }
