@@ -30,6 +30,7 @@ use calendar::{Calendar, Moment};
 use child::Child;
 pub use digest::Digest;
 pub use figures::{Histogram, Summary, Waits};
+pub use keeping::Keeping;
 pub use lies::Lie;
 use links::{Role, Sides};
 use machines::Super;
@@ -40,7 +41,6 @@ pub use outcome::{Outcome, OutcomeFigures};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 pub use state::{State, Trouble};
-pub use keeping::Keeping;
 pub use traffic::{ACK, PACKET, PROBE, Traffic, Volume};
 
 /// What is simulated.

@@ -195,7 +195,8 @@ impl Sim {
             return;
         }
         let links = self.links.of(process).into_iter();
-        let links: Vec<_> = links.map(|(link, own, other)| (link, own, other, self.pace(own, other))).collect();
+        let links: Vec<_> =
+            links.map(|(link, own, other)| (link, own, other, self.pace(own, other))).collect();
         self.processes[process].running = None;
         self.oracle.on_running(process, false, self.now());
         for (link, own, other, pace) in links {
@@ -418,6 +419,9 @@ mod tests {
         sim.kill(home);
         let quick = Pace::Quick;
         let noticed = sim.run_until(quick.silence(), |sim| sim.home(BOB) != Some(home));
-        assert!(noticed > Some(quick.silence() - quick.keep_alive() - Duration::from_millis(100)), "{noticed:?}");
+        assert!(
+            noticed > Some(quick.silence() - quick.keep_alive() - Duration::from_millis(100)),
+            "{noticed:?}"
+        );
     }
 }

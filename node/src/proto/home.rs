@@ -24,12 +24,12 @@ use std::{
 };
 
 use links::{Link, Links};
-pub use steps::COMPARED;
-pub use survey::{ROUNDS, ROUNDS_AT_HOME};
 use nearmesh_common::{NodeId, Now, pace::Pace, wire::NodeAddress};
 use rand_chacha::ChaCha8Rng;
 use standby::Standby;
+pub use steps::COMPARED;
 use survey::Survey;
+pub use survey::{ROUNDS, ROUNDS_AT_HOME};
 
 use super::{
     backoff::{Backoff, jitter},

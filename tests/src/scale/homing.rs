@@ -184,8 +184,7 @@ impl Net {
     /// standby tell their round trips.
     fn choose_compared(&mut self, peer: Peer) -> Vec<Peer> {
         let child = &self.children[peer as usize];
-        let others =
-            child.candidates().filter(|(known, _)| *known != child.home && *known != child.standby);
+        let others = child.candidates().filter(|(known, _)| *known != child.home && *known != child.standby);
         let mut others: Vec<_> =
             others.map(|(known, full)| (full, self.shown_rtt(peer, known), known)).collect();
         others.sort_unstable();

@@ -28,8 +28,7 @@ impl Net {
         let child = &self.children[own as usize];
         let as_node = if child.home == other && own != other { child.pace } else { Pace::Calm };
         let machine = self.supers[own as usize].as_ref().map(|running| &running.machine);
-        let as_supernode =
-            machine.map_or(Pace::Calm, |machine| machine.pace(&names::node(self.seed, other)));
+        let as_supernode = machine.map_or(Pace::Calm, |machine| machine.pace(&names::node(self.seed, other)));
         as_node.min(as_supernode)
     }
 

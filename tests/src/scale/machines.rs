@@ -186,7 +186,8 @@ impl Net {
             let handshake = self.rtt(from, to) * 3 / 2;
             self.calendar.at(now + handshake, Event::Established { from, to, link });
         } else {
-            self.calendar.at(now + nanos(nearmesh::daemon::DIAL_TIMEOUT), Event::DialFailed { from, to, link });
+            self.calendar
+                .at(now + nanos(nearmesh::daemon::DIAL_TIMEOUT), Event::DialFailed { from, to, link });
         }
     }
 

@@ -86,8 +86,7 @@ impl OverlayTask {
     fn probe(&self, peer: NodeAddress, rounds: u32) {
         let (node, feedback) = (Arc::clone(&self.node), self.feedback.clone());
         tokio::spawn(async move {
-            let known =
-                if peer.node == node.id { Some(Duration::ZERO) } else { node.links.rtt(peer.node) };
+            let known = if peer.node == node.id { Some(Duration::ZERO) } else { node.links.rtt(peer.node) };
             let rtt = match known {
                 Some(rtt) => Some(rtt),
                 None => node.nearest(&peer.addresses, rounds).await.map(|(_, rtt)| rtt),

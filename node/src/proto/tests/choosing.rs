@@ -245,7 +245,11 @@ fn a_home_that_was_left_is_quick_no_more() {
     let mut scene = Scene::at_home(&[30, 60]);
     scene.supernode(2).rtt = ms(12);
     scene.advance(Duration::from_secs(900));
-    assert_eq!((scene.home(), scene.standby()), (Some(2), Some(1)), "they changed places, and links stay open");
+    assert_eq!(
+        (scene.home(), scene.standby()),
+        (Some(2), Some(1)),
+        "they changed places, and links stay open"
+    );
     assert_eq!((scene.paces[&2], scene.paces[&1]), (Pace::Brisk, Pace::Calm));
 }
 
