@@ -203,7 +203,9 @@ impl Scene {
                 self.closed.push(node.0[0]);
                 self.link_log.push((node.0[0], false));
             }
-            Output::Pace { node, pace } => drop(self.paces.insert(node.0[0], pace)),
+            Output::Pace { node, pace } => {
+                self.paces.insert(node.0[0], pace);
+            }
             Output::Probe { to, .. } => {
                 let number = to.node.0[0];
                 self.probed.push(number);
