@@ -10,6 +10,7 @@ pub mod id;
 pub mod identity;
 pub mod name;
 pub mod nat;
+pub mod pace;
 pub mod presence;
 pub mod rate;
 pub mod scope;

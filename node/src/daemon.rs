@@ -31,6 +31,7 @@ mod overlay;
 mod people;
 mod pinging;
 mod port_mapping;
+mod pulse;
 mod push;
 mod reachability;
 mod search;
@@ -47,6 +48,7 @@ use std::pin::Pin;
 use crate::{config::Settings, control::api::Ready, profile::ProfileLock};
 
 pub use admission::{create_net, join_net};
+pub use dialling::DIAL_TIMEOUT;
 pub use start::{UpError, run};
 
 /// What `up` hands over.

@@ -20,12 +20,14 @@ mod relays;
 mod tests;
 
 pub use client::{Client, Config};
+pub use home::{COMPARED, HOME_PACE, ROUNDS, ROUNDS_AT_HOME, SURVEY_EVERY};
 pub use presence::Reached;
 
 use std::{net::SocketAddr, time::Duration};
 
 use nearmesh_common::{
     NodeId, UnixMillis, UserName,
+    pace::Pace,
     wire::{
         NodeAddress,
         file::{Change, JournalMark},
@@ -156,7 +158,7 @@ pub struct Load {
 /// Something is to be done.
 #[derive(Clone, Debug)]
 pub enum Output {
-    /// Open a link. A link to the node's own id leads to its own supernode.
+    /// Open a link, at [`Pace::Calm`]. A link to the node's own id leads to its own supernode.
     Dial(NodeAddress),
     /// Close a link that this machine asked for.
     Close(NodeId),
@@ -167,8 +169,20 @@ pub enum Output {
         /// What.
         message: ToHome,
     },
-    /// Measure the round trip to a supernode with a few STUN binding requests.
-    Probe(NodeAddress),
+    /// Measure the round trip to a supernode: where there is a link to it, that knows; else with STUN binding requests.
+    Probe {
+        /// To whom.
+        to: NodeAddress,
+        /// How many answers are wanted.
+        rounds: u32,
+    },
+    /// The end of a link must be noticed so soon. What was not said is [`Pace::Calm`].
+    Pace {
+        /// To whom.
+        node: NodeId,
+        /// How soon.
+        pace: Pace,
+    },
     /// The same for a relay, of which it matters which address answers.
     ProbeRelay(NodeAddress),
     /// Read the journal and answer with [`Input::Changes`].

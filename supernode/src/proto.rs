@@ -34,6 +34,7 @@ mod machine;
 mod membership;
 mod neighbourhood;
 mod offers;
+mod pacing;
 mod placement;
 mod publishing;
 mod reach;

@@ -91,6 +91,16 @@ fn two_hundred_and_fifty_six_supernodes_find_everything() {
 }
 
 #[test]
+fn a_supernode_with_a_hundred_children_spends_little_on_silence() {
+    let outcome = played(&sized("rest", 20, 2000));
+    assert!(outcome.state.children.mean > 95.0, "{:?}", outcome.state.children);
+    let spent = outcome.signalling;
+    let idle = spent.keep_alive.max(spent.kept_alive) + spent.probes;
+    assert!(idle < 3.0, "of the 5 KB/s that all signalling may cost: {spent:?}");
+    assert!(spent.total_sent.max(spent.total_received) < 5.0, "{spent:?}");
+}
+
+#[test]
 fn three_of_ten_supernodes_die_at_once_and_everybody_is_found_again() {
     let outcome = played(&sized("storm", 256, 2560));
     assert_bounds_hold(&outcome, &[]);

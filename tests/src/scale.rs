@@ -1,8 +1,8 @@
 //! The large simulator: real supernode machines, a million light nodes, one process.
 //!
 //! What [`crate::sim`] is exact about, this is fast about: messages are moved and not encoded, peers are numbers and not ids, ordinary nodes are
-//! light (`child`). Supernodes are the very machines that run on sockets. Links are reliable and in order; a dead process is noticed by its
-//! peers only after the transport's idle timeout. A run follows from its seed alone.
+//! light (`child`). Supernodes are the very machines that run on sockets. Links are reliable and in order; a dead process is noticed by each
+//! of its peers only after the silence that the pace of their link allows (`keeping`). A run follows from its seed alone.
 
 mod asking;
 mod calendar;
@@ -12,6 +12,7 @@ mod events;
 mod figures;
 mod hearing;
 mod homing;
+mod keeping;
 mod lies;
 mod links;
 mod machines;
@@ -29,6 +30,7 @@ use calendar::{Calendar, Moment};
 use child::Child;
 pub use digest::Digest;
 pub use figures::{Histogram, Summary, Waits};
+pub use keeping::Keeping;
 pub use lies::Lie;
 use links::{Role, Sides};
 use machines::Super;
@@ -39,7 +41,7 @@ pub use outcome::{Outcome, OutcomeFigures};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 pub use state::{State, Trouble};
-pub use traffic::{ACK, KEEP_ALIVE, PACKET, PROBE, Traffic, Volume};
+pub use traffic::{ACK, PACKET, PROBE, Traffic, Volume};
 
 /// What is simulated.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,10 +62,6 @@ pub struct Setup {
     pub loss: f64,
     /// The part of all nodes that others can reach.
     pub reachable: f64,
-    /// The transport's idle timeout: after so long without a packet a link counts as broken.
-    pub idle_timeout: Duration,
-    /// A process that dies has sent its last keep-alive up to this long before.
-    pub keep_alive: Duration,
     /// Of so many messages of a kind one is measured.
     pub measure_every: u64,
     /// How many results a search asks for.
@@ -138,8 +136,6 @@ impl Default for Setup {
             free_riders: parameters::FREE_RIDERS,
             loss: 0.0,
             reachable: 1.0,
-            idle_timeout: Duration::from_millis(3600),
-            keep_alive: Duration::from_millis(1200),
             measure_every: 1,
             limit: nearmesh_common::wire::query::DEFAULT_RESULTS,
             promote: false,

@@ -28,7 +28,7 @@ pub use library::{Library, SharedFile};
 use links::{End, LinkId, Links};
 pub use links::{ProcessId, Role};
 use nearmesh::proto as client;
-use nearmesh_common::{NodeId, signed::Keyring};
+use nearmesh_common::{NodeId, pace::Pace, signed::Keyring};
 use network::Network;
 use oracle::View;
 pub use oracle::{Oracle, SETTLE, Score, Violation};
@@ -40,10 +40,8 @@ pub(crate) use traffic::message_kind;
 pub use traffic::{Count, Traffic};
 pub use workload::Workload;
 
-/// The transport's idle timeout: after so long without a packet a link counts as broken.
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
-/// A process that dies has sent its last keep-alive up to this long before.
-const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// How long a dial to nobody takes.
+const DIAL_TIMEOUT: Duration = nearmesh::daemon::DIAL_TIMEOUT;
 /// How long STUN requests to a dead address are repeated.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(1500);
 
@@ -193,18 +191,21 @@ impl Sim {
 
     /// Ends a process without a word.
     pub fn kill(&mut self, process: ProcessId) {
-        if self.processes[process].running.take().is_none() {
+        if self.processes[process].running.is_none() {
             return;
         }
+        let links = self.links.of(process).into_iter();
+        let links: Vec<_> =
+            links.map(|(link, own, other)| (link, own, other, self.pace(own, other))).collect();
+        self.processes[process].running = None;
         self.oracle.on_running(process, false, self.now());
-        for (link, own, other) in self.links.of(process) {
+        for (link, own, other, pace) in links {
             self.links.let_go(link, own);
             if other.0 == process {
                 self.links.let_go(link, other);
                 continue;
             }
-            let silent = self.network.moment(KEEP_ALIVE);
-            let noticed = self.now() + IDLE_TIMEOUT - silent;
+            let noticed = self.now() + self.noticed_after(pace);
             self.schedule.at(noticed, Event::Down { link, end: other });
         }
     }
@@ -216,13 +217,19 @@ impl Sim {
             for (link, own, other) in self.links.of(process) {
                 if self.separated(own.0, other.0) {
                     self.links.cut(link);
+                    let pace = self.pace(own, other);
                     for end in [own, other] {
-                        let silent = self.network.moment(KEEP_ALIVE);
-                        self.schedule.at(self.now() + IDLE_TIMEOUT - silent, Event::Down { link, end });
+                        let at = self.now() + self.noticed_after(pace);
+                        self.schedule.at(at, Event::Down { link, end });
                     }
                 }
             }
         }
+    }
+
+    /// The last keep-alive came a while ago.
+    fn noticed_after(&mut self, pace: Pace) -> Duration {
+        pace.silence() - self.network.moment(pace.keep_alive())
     }
 
     /// Everybody reaches everybody again.
@@ -406,11 +413,15 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_process_is_noticed_within_the_idle_timeout() {
+    fn a_home_with_few_children_that_dies_is_noticed_at_once() {
         let mut sim = settled();
         let home = sim.home(BOB).expect("bob has one");
         sim.kill(home);
-        let noticed = sim.run_until(IDLE_TIMEOUT, |sim| sim.home(BOB) != Some(home));
-        assert!(noticed > Some(IDLE_TIMEOUT - KEEP_ALIVE - Duration::from_millis(100)), "{noticed:?}");
+        let quick = Pace::Quick;
+        let noticed = sim.run_until(quick.silence(), |sim| sim.home(BOB) != Some(home));
+        assert!(
+            noticed > Some(quick.silence() - quick.keep_alive() - Duration::from_millis(100)),
+            "{noticed:?}"
+        );
     }
 }

@@ -13,7 +13,9 @@ use super::{
     query::{Hit, MAX_HITS_PER_MESSAGE, Query, SearchSummary},
     signal::{MAX_SIGNAL_ADDRESSES, Signal},
 };
-use crate::{NodeId, UserName, presence::Presence, signed::Signed, supernode_record::SupernodeRecord};
+use crate::{
+    NodeId, UserName, pace::Pace, presence::Presence, signed::Signed, supernode_record::SupernodeRecord,
+};
 
 /// Most supernodes in one list (Skype's host cache and FastTrack's list: 200).
 pub const MAX_SUPERNODE_LIST: usize = 200;
@@ -201,6 +203,8 @@ pub enum ToChild {
         /// From now; chosen for this one node.
         millis: u32,
     },
+    /// To a child: I have few children, or many again; keep your link to me so. Who is not told has a home with many.
+    Pace(Pace),
 }
 
 /// How full supernodes should be, in percent of their capacity (guess: a third of all supernodes may die at once, and the others hold their

@@ -55,6 +55,8 @@ pub enum CloseCode {
     Leaving = 4,
     /// This peer has too many connections open.
     TooMany = 5,
+    /// Nothing was heard of the peer.
+    Silent = 6,
 }
 
 impl From<CloseCode> for VarInt {

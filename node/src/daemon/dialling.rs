@@ -15,8 +15,8 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// The same for an address that is only good within one network: either it answers at once, or nobody is there (guess: as for the
 /// head start in `connect`).
 const NEAR_ATTEMPT_DELAY: Duration = Duration::from_millis(50);
-/// How long dialling a node may take in all. Longer than the transport's idle timeout serves nobody.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long dialling a node may take in all (guess: three round trips over a slow access network, a packet of each lost).
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why no address of a node led to it.
 #[derive(Debug, Error)]

@@ -20,10 +20,10 @@ use futures_util::future::join_all;
 use nearmesh_common::{
     NodeId,
     frame::{MAX_LINK_FRAME, ReadFrameError, read_frame, write_frame},
+    pace::Pace,
     signed::Signer,
     wire::{LinkMessage, NodeAddress, Open},
 };
-use nearmesh_relay::Pace;
 use nearmesh_supernode::proto::Peer;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -37,6 +37,7 @@ use super::{
     connections::{CloseCode, Lease},
     node::Node,
     outbox::{Outbox, Waiting, outbox},
+    pulse::{self, Pulse},
 };
 
 /// How long the last messages of a link that is being closed may take to arrive.
@@ -94,6 +95,7 @@ struct Link {
     connection: quinn::Connection,
     opener: Opener,
     since: Instant,
+    pulse: Pulse,
     writer: JoinHandle<()>,
     /// Keeps the connection open; one that the peer opened the link on is kept by the peer.
     _lease: Option<Lease>,
@@ -112,27 +114,24 @@ pub struct Links {
 impl Links {
     /// None yet; what happens is told through `events`.
     pub fn new(me: NodeId, events: mpsc::Sender<LinkEvent>) -> Arc<Self> {
-        Arc::new(Self { me, table: DashMap::new(), next: AtomicU64::new(0), events })
+        let links = Arc::new(Self { me, table: DashMap::new(), next: AtomicU64::new(0), events });
+        tokio::spawn(pulse::keep(Arc::downgrade(&links)));
+        links
     }
 
     /// Opens a link to `peer`, unless there is one. Told by `Up` or `DialFailed`.
-    pub async fn dial(self: Arc<Self>, node: &Arc<Node>, peer: NodeAddress, pace: Pace) {
+    pub async fn dial(self: Arc<Self>, node: &Arc<Node>, peer: NodeAddress) {
         if self.table.contains_key(&peer.node) {
             return;
         }
-        if let Err(error) = self.try_dial(node, &peer, pace).await {
+        if let Err(error) = self.try_dial(node, &peer).await {
             debug!(node = %peer.node.short(), %error, "no link");
             let _ = self.events.send(LinkEvent::DialFailed { node: peer.node }).await;
         }
     }
 
-    async fn try_dial(
-        self: &Arc<Self>,
-        node: &Arc<Node>,
-        peer: &NodeAddress,
-        pace: Pace,
-    ) -> Result<(), LinkError> {
-        let lease = node.connect(&Target { pace, ..peer.clone().into() }).await?;
+    async fn try_dial(self: &Arc<Self>, node: &Arc<Node>, peer: &NodeAddress) -> Result<(), LinkError> {
+        let lease = node.connect(&Target { pace: Pace::Calm, ..peer.clone().into() }).await?;
         let connection = lease.connection().clone();
         let signer = super::accept::identify(&connection).ok_or(LinkError::Unidentified)?;
         let (mut send, receive) = connection.open_bi().await.map_err(|_| LinkError::Broken)?;
@@ -162,6 +161,28 @@ impl Links {
             link.connection.close(CloseCode::Done.into(), b"too far behind");
         }
         sent
+    }
+
+    /// From now on the end of the link to `node` must be noticed so soon.
+    pub fn want(&self, node: NodeId, pace: Pace) {
+        let told = self.table.get_mut(&node).and_then(|mut link| link.pulse.want(pace, Instant::now()));
+        if let Some(pace) = told {
+            self.send(node, LinkMessage::Pulse(pace));
+        }
+    }
+
+    /// Every link, with its connection and what is known of its other end's life.
+    pub(super) fn each_pulse(&self, mut look: impl FnMut(NodeId, &quinn::Connection, &mut Pulse)) {
+        for mut link in self.table.iter_mut() {
+            let (node, Link { connection, pulse, .. }) = link.pair_mut();
+            look(*node, connection, pulse);
+        }
+    }
+
+    fn on_pulse(&self, id: LinkId, node: NodeId, pace: Pace) {
+        if let Some(mut link) = self.table.get_mut(&node).filter(|link| link.id == id) {
+            link.pulse.on_pulse(pace, Instant::now());
+        }
     }
 
     /// Closes the link to `node`: at once if the peer is at fault, else after what waits for it has been written.
@@ -221,6 +242,7 @@ impl Links {
             connection: connection.clone(),
             opener,
             since: Instant::now(),
+            pulse: Pulse::new(opener == Opener::Us, Instant::now()),
             writer: tokio::spawn(write_messages(send, waiting)),
             _lease: lease,
             _reading: reading,
@@ -271,6 +293,10 @@ impl Links {
                 _ = &mut ended => None,
             };
             let Some(message) = message else { break };
+            if let LinkMessage::Pulse(pace) = *message {
+                self.on_pulse(id, node, pace);
+                continue;
+            }
             // A place first: a message that waits to be sent would have room in every task that reads.
             let Ok(place) = self.events.reserve().await else { return };
             place.send(LinkEvent::Message { id, node, message });

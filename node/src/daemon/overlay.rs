@@ -6,6 +6,7 @@
 //! this task.
 
 mod outputs;
+mod pacing;
 mod promoting;
 mod view;
 
@@ -17,6 +18,7 @@ use std::{
 
 use nearmesh_common::{
     NodeId,
+    pace::Pace,
     signed::Keyring,
     wire::{
         LinkMessage, NodeAddress,
@@ -112,6 +114,8 @@ pub struct OverlayTask {
     linked: BTreeMap<NodeId, (LinkId, Peer)>,
     /// Links that the client asked for.
     wanted: BTreeSet<NodeId>,
+    /// How quick the client wants its links.
+    paces: BTreeMap<NodeId, Pace>,
     asking: BTreeMap<RequestId, mpsc::Sender<Event>>,
     /// Results of work that this task started.
     feedback: mpsc::Sender<client::Input>,
@@ -141,6 +145,7 @@ impl OverlayTask {
             supernode: None,
             linked: BTreeMap::new(),
             wanted: BTreeSet::new(),
+            paces: BTreeMap::new(),
             asking: BTreeMap::new(),
             feedback,
             view,
@@ -206,6 +211,7 @@ impl OverlayTask {
             LinkEvent::Down { id, node } => {
                 if self.linked.get(&node).is_some_and(|(current, _)| *current == id) {
                     self.linked.remove(&node);
+                    self.paces.remove(&node);
                     if self.wanted.remove(&node) {
                         self.client.handle(client::Input::LinkDown { node }, now());
                     }
@@ -259,6 +265,8 @@ impl OverlayTask {
                 Some(_) => self.tell_supernode(supernode::Input::FromMesh { from, message }),
                 None => self.node.links.close(from, CloseCode::Done),
             },
+            // The links themselves take these.
+            LinkMessage::Pulse(_) => {}
         }
     }
 
@@ -318,6 +326,7 @@ impl OverlayTask {
             info!("no supernode of the net answers: this node, the net's authority, becomes the first");
             self.promote();
         }
+        self.pace_all();
         self.look_after_role();
         self.publish();
     }
@@ -349,6 +358,7 @@ impl OverlayTask {
     fn close_link(&mut self, node: NodeId, code: CloseCode) {
         self.node.links.close(node, code);
         if self.linked.remove(&node).is_some() {
+            self.paces.remove(&node);
             if self.wanted.remove(&node) {
                 self.client.handle(client::Input::LinkDown { node }, now());
             }

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use nearmesh_common::{UserAddress, presence::Presence};
+use nearmesh_relay::io::probe::PROBE_ROUNDS;
 
 use super::{clock::wall, connections::Lease, node::Node};
 use crate::{
@@ -121,13 +122,13 @@ impl Node {
     /// The smallest round trip to any of these addresses, by STUN, from beside the port: who is only measured must remain a stranger to
     /// this node's NAT, or nobody is left who can tell whether strangers are let in.
     pub async fn measure(&self, addresses: &[SocketAddr]) -> Option<Duration> {
-        self.nearest(addresses).await.map(|(_, rtt)| rtt)
+        self.nearest(addresses, PROBE_ROUNDS).await.map(|(_, rtt)| rtt)
     }
 
-    /// The address with the smallest round trip, by STUN.
-    pub async fn nearest(&self, addresses: &[SocketAddr]) -> Option<(SocketAddr, Duration)> {
+    /// The address with the smallest round trip, by STUN, each asked for so many answers.
+    pub async fn nearest(&self, addresses: &[SocketAddr], rounds: u32) -> Option<(SocketAddr, Duration)> {
         let probes = addresses.iter().map(|address| async move {
-            let probe = self.endpoint.probe_aside(*address).await?;
+            let probe = self.endpoint.probe_aside(*address, rounds).await?;
             Some((*address, probe.rtt))
         });
         join_all(probes).await.into_iter().flatten().min_by_key(|(_, rtt)| *rtt)

@@ -183,6 +183,7 @@ impl Client {
                 let wait = Duration::from_millis(millis.min(MAX_LATER_MILLIS).into());
                 self.with_home(now, |home, scene| home.on_later(from, wait, scene));
             }
+            ToChild::Pace(pace) => self.home.on_pace(from, pace),
             ToChild::StandbyKept => self.home.on_standby_kept(from),
             ToChild::Refused(refusal) => {
                 if refusal == Refusal::NotASupernode {
@@ -334,7 +335,8 @@ impl Client {
             match action {
                 home::Action::Dial(address) => self.outputs.push_back(Output::Dial(address)),
                 home::Action::Close(node) => self.outputs.push_back(Output::Close(node)),
-                home::Action::Probe(address) => self.outputs.push_back(Output::Probe(address)),
+                home::Action::Probe(to, rounds) => self.outputs.push_back(Output::Probe { to, rounds }),
+                home::Action::Pace(node, pace) => self.outputs.push_back(Output::Pace { node, pace }),
                 home::Action::List(node) => self.send(node, ToHome::ListSupernodes),
                 home::Action::Standby(node) => self.send(node, ToHome::Standby),
                 home::Action::Attach(node) => {

@@ -6,7 +6,7 @@
 //! to come again. The next best on another machine becomes the
 //! *standby*, on a link that stays open. When the home's link breaks, `Attach` goes to the standby at once; without a
 //! standby the node waits a random moment and surveys again, so that the children of a dead supernode do not arrive
-//! all at once. At home it surveys every few minutes and moves only for a clear and lasting gain; or when the home itself names others,
+//! all at once. At home it surveys every few minutes, a few supernodes only, and moves only for a clear and lasting gain; or when the home itself names others,
 //! because it has too many children or steps down (`leaving`).
 //!
 //! Invariant: every step under way has an end in time; what is not answered by then has failed. A node that serves as a
@@ -24,10 +24,12 @@ use std::{
 };
 
 use links::{Link, Links};
-use nearmesh_common::{NodeId, Now, wire::NodeAddress};
+use nearmesh_common::{NodeId, Now, pace::Pace, wire::NodeAddress};
 use rand_chacha::ChaCha8Rng;
 use standby::Standby;
+pub use steps::COMPARED;
 use survey::Survey;
+pub use survey::{ROUNDS, ROUNDS_AT_HOME};
 
 use super::{
     backoff::{Backoff, jitter},
@@ -36,10 +38,13 @@ use super::{
 
 /// How long an attach or a list may take on an open link (guess: the slowest access networks answer in 1 s).
 const ANSWER_WAIT: Duration = Duration::from_millis(1500);
-/// How often a node at home measures again: twice at least in the five minutes of iroh's rule.
-const SURVEY_EVERY: Duration = Duration::from_secs(120);
+/// How often a node at home measures again: twice in any five minutes, as iroh's rule asks.
+pub const SURVEY_EVERY: Duration = Duration::from_secs(140);
 /// How often it asks its home for a fresh list: as long as a supernode's record lives.
 const LIST_EVERY: Duration = Duration::from_secs(600);
+
+/// How soon a dead home is noticed that said nothing about it: it may have hundreds of children.
+pub const HOME_PACE: Pace = Pace::Brisk;
 
 /// What is to be done.
 #[derive(Debug, PartialEq)]
@@ -48,8 +53,10 @@ pub(super) enum Action {
     Dial(NodeAddress),
     /// Close a link.
     Close(NodeId),
-    /// Measure.
-    Probe(NodeAddress),
+    /// Measure, with so many answers.
+    Probe(NodeAddress, u32),
+    /// The end of a link must be noticed so soon from now on. A link begins at [`Pace::Calm`].
+    Pace(NodeId, Pace),
     /// Ask for a list.
     List(NodeId),
     /// Ask to be taken as a child.
@@ -286,6 +293,10 @@ impl Homing {
         }
         if let Some(old) = self.home.replace(from).filter(|old| *old != from) {
             self.actions.push_back(Action::Detach(old));
+            self.actions.push_back(Action::Pace(old, Pace::Calm));
+        }
+        if from != self.own.node {
+            self.actions.push_back(Action::Pace(from, HOME_PACE));
         }
         self.stage = Stage::Settled;
         self.tries = 0;
@@ -341,6 +352,13 @@ impl Homing {
     pub(super) fn on_standby_kept(&mut self, from: NodeId) {
         if self.standby.on_kept(from) {
             self.actions.push_back(Action::StandbyChanged);
+        }
+    }
+
+    /// The home says how quick the link to it should be. Slower than usual it is not made: it is we who must notice its end.
+    pub(super) fn on_pace(&mut self, from: NodeId, pace: Pace) {
+        if self.home == Some(from) {
+            self.actions.push_back(Action::Pace(from, pace.min(HOME_PACE)));
         }
     }
 

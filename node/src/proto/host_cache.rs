@@ -199,13 +199,13 @@ impl HostCache {
             usable.sort_by_key(|node| self.rtt(*node).unwrap_or(Duration::MAX));
             // They were named because nobody else answers; those that answered before have been tried meanwhile.
             usable.sort_by_key(|node| !self.hosts[node].is_untried());
-            usable = half_first_then_random(usable, count, rng);
+            usable = half_first_then_random(usable, count, rng, |_| true);
         }
         usable.into_iter().filter_map(|node| self.address(node)).collect()
     }
 
-    /// Up to `count` supernodes whose round trip is worth measuring: `first` and then the nearest known, half of
-    /// the rest for those that were never measured or are picked at random; those with room before the full.
+    /// Up to `count` supernodes whose round trip is worth measuring: `first` and then the nearest known; half of the rest for those that
+    /// were never measured, then any, picked at random. Those with room come before the full.
     pub(super) fn to_survey(
         &self,
         first: &[NodeId],
@@ -218,7 +218,9 @@ impl HostCache {
         // Before the stable sort: nodes that know the same list must not all measure the same supernodes.
         rest.shuffle(rng);
         rest.sort_by_key(|node| (!self.hosts[node].has_room(), self.rtt(*node).unwrap_or(Duration::MAX)));
-        let rest = half_first_then_random(rest, count.saturating_sub(first.len()), rng);
+        let rest = half_first_then_random(rest, count.saturating_sub(first.len()), rng, |node| {
+            self.rtt(*node).is_some()
+        });
         first.iter().copied().chain(rest).filter_map(|node| self.address(node)).collect()
     }
 
@@ -394,11 +396,17 @@ impl Host {
     }
 }
 
-/// `count` of `sorted`: its first half of `count` as they are, then others at random, in no order.
-fn half_first_then_random(mut sorted: Vec<NodeId>, count: usize, rng: &mut ChaCha8Rng) -> Vec<NodeId> {
+/// `count` of `sorted`: its first half of `count` as they are, then others at random, in no order, those that are not `known` first.
+fn half_first_then_random(
+    mut sorted: Vec<NodeId>,
+    count: usize,
+    rng: &mut ChaCha8Rng,
+    known: impl Fn(&NodeId) -> bool,
+) -> Vec<NodeId> {
     if sorted.len() > count {
         let kept = count.div_ceil(2);
         sorted[kept..].shuffle(rng);
+        sorted[kept..].sort_by_key(known);
         sorted.truncate(count);
     }
     sorted

@@ -20,6 +20,7 @@ use std::{
 use keys::FakeKeyring;
 use nearmesh_common::{
     NodeId, Now, UnixMillis,
+    pace::Pace,
     signed::{Keyring, Signed},
     supernode_record::SupernodeRecord,
     wire::{
@@ -78,6 +79,8 @@ struct Scene {
     sent: Vec<(u8, ToHome)>,
     events: Vec<Event>,
     probed: Vec<u8>,
+    /// How quick alice wants her links.
+    paces: BTreeMap<u8, Pace>,
     dialled: Vec<u8>,
     closed: Vec<u8>,
     link_log: Vec<(u8, bool)>,
@@ -117,6 +120,7 @@ impl Scene {
             sent: Vec::new(),
             events: Vec::new(),
             probed: Vec::new(),
+            paces: BTreeMap::new(),
             dialled: Vec::new(),
             closed: Vec::new(),
             link_log: Vec::new(),
@@ -199,7 +203,10 @@ impl Scene {
                 self.closed.push(node.0[0]);
                 self.link_log.push((node.0[0], false));
             }
-            Output::Probe(to) => {
+            Output::Pace { node, pace } => {
+                self.paces.insert(node.0[0], pace);
+            }
+            Output::Probe { to, .. } => {
                 let number = to.node.0[0];
                 self.probed.push(number);
                 let rtt = self.supernodes.get(&number).filter(|script| script.alive).map(|script| script.rtt);

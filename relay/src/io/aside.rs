@@ -35,9 +35,9 @@ impl Aside {
         Ok(Self(Arc::new(Inner { io, probes, reader })))
     }
 
-    /// As [`Endpoint::probe`](super::endpoint::Endpoint::probe), from here.
-    pub async fn probe(&self, to: SocketAddr) -> Option<Probe> {
-        run(&self.0.probes, Query::rounds(to), |packet, to| self.send(packet, to)).await
+    /// As [`Endpoint::probe`](super::endpoint::Endpoint::probe), from here, with so many answers if none is lost.
+    pub async fn probe(&self, to: SocketAddr, rounds: u32) -> Option<Probe> {
+        run(&self.0.probes, Query::rounds(to, rounds), |packet, to| self.send(packet, to)).await
     }
 
     /// Asks `to` once.

@@ -28,7 +28,7 @@ use super::{
     dial_back::{self, DialledBack},
     forward::Forwarding,
     peer_path::{PathNews, PeerPath, PeerPathError},
-    probe::{self, Probe, Query},
+    probe::{self, PROBE_ROUNDS, Probe, Query},
     reservation::Reservation,
     socket::SharedSocket,
     tls::{self, QuicConfigs, TlsConfigs, TlsError},
@@ -187,7 +187,7 @@ impl Endpoint {
     /// Measures the round trip to `addr` and learns our own address as seen from there, with a few STUN requests within
     /// a second. `None` if nothing came back.
     pub async fn probe(&self, addr: SocketAddr) -> Option<Probe> {
-        self.observe_with(Query::rounds(addr)).await
+        self.observe_with(Query::rounds(addr, PROBE_ROUNDS)).await
     }
 
     /// Asks `addr` once as whom it sees this port.
@@ -195,15 +195,15 @@ impl Endpoint {
         self.observe_with(Query::once(addr)).await
     }
 
-    /// The same as [`probe`](Self::probe) from another socket: whom it asks remains a stranger to this port's NAT. The address that
-    /// it learns is of no other use.
-    pub async fn probe_aside(&self, addr: SocketAddr) -> Option<Probe> {
+    /// The same as [`probe`](Self::probe), with so many answers, from another socket: whom it asks remains a stranger to this port's NAT.
+    /// The address that it learns is of no other use.
+    pub async fn probe_aside(&self, addr: SocketAddr, rounds: u32) -> Option<Probe> {
         if addr.is_ipv4() != self.inner.local.is_ipv4() {
             return None;
         }
         match self.aside() {
-            Some(aside) => aside.probe(addr).await,
-            None => self.probe(addr).await,
+            Some(aside) => aside.probe(addr, rounds).await,
+            None => self.observe_with(Query::rounds(addr, rounds)).await,
         }
     }
 

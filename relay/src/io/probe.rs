@@ -111,8 +111,8 @@ pub(crate) struct Query {
 
 impl Query {
     /// A few times, for the round trip.
-    pub(crate) fn rounds(to: SocketAddr) -> Self {
-        Self { to, rounds: PROBE_ROUNDS, answered_at: None }
+    pub(crate) fn rounds(to: SocketAddr, rounds: u32) -> Self {
+        Self { to, rounds, answered_at: None }
     }
 
     /// Once, for the address.

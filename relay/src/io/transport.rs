@@ -3,27 +3,19 @@
 
 use std::{sync::Arc, time::Duration};
 
+pub use nearmesh_common::pace::Pace;
 use nearmesh_common::wire::relay::ChannelId;
 use quinn::{Connection, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
 use super::congestion::{FreshOnChange, PathEpoch};
 
-/// A member that is silent for so long is gone. The first keep-alive into the silence starts this anew (RFC 9000, section
-/// 10.1), so a dead peer is noticed after [`KEEP_ALIVE`] more at worst: 4.8 s, within the 5 s that this net promises. Three
-/// keep-alives have been lost by then.
-pub const IDLE_TIMEOUT: Duration = Duration::from_millis(3600);
-/// Who dialled a link that has nothing to say says so this often. The other side only acknowledges, which tells both that the other lives: it
-/// notices the end of a silent peer after [`IDLE_TIMEOUT`], and a supernode with thousands of children sends half as many packets.
-pub const KEEP_ALIVE: Duration = Duration::from_millis(1200);
-/// The same between supernodes that are divided into groups: each has links to dozens, and loses nothing when one of them is
-/// silent for a while, because whatever it asks it asks another, too (guess).
-pub const STEADY_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
-/// What goes with it: 1.3 kB/s for 100 links, both ways together and packet headers included.
-pub const STEADY_KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// The same for hundreds of links (guess).
-pub const CALM_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// What goes with it: 2.1 kB/s for 330 links.
-pub const CALM_KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// A member that is silent for so long is gone, on a connection that serves whoever waits for something. The first keep-alive into the
+/// silence starts this anew (RFC 9000, section 10.1), so a dead peer is noticed after [`KEEP_ALIVE`] more at worst. Links
+/// are dialled at [`Pace::Calm`], and are as quick as they must be by pulses of their own: QUIC settles its timeouts once and for all.
+pub const IDLE_TIMEOUT: Duration = Pace::Quick.silence();
+/// Who dialled a connection that has nothing to say says so this often. The other side only acknowledges, which tells both that the other
+/// lives.
+pub const KEEP_ALIVE: Duration = Pace::Quick.keep_alive();
 /// Bytes that a peer may send on one stream before they are read. The default of 1.25 MB caps a stream at 250 Mbit/s at
 /// 40 ms; one of 16 MB and loss can end the connection ("too many gaps").
 pub const STREAM_WINDOW: u32 = 4 << 20;
@@ -61,39 +53,9 @@ pub const ENROL_STREAMS: u32 = 1;
 /// Bytes that somebody without a certificate may make us hold.
 pub const ENROL_WINDOW: u32 = 64 << 10;
 
-/// How soon the end of a connection must be noticed. Who dials decides; who accepts agrees to any.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pace {
-    /// As soon as can be.
-    #[default]
-    Quick,
-    /// One of dozens of links.
-    Steady,
-    /// One of hundreds of links.
-    Calm,
-}
-
-impl Pace {
-    fn idle_timeout(self) -> Duration {
-        match self {
-            Self::Quick => IDLE_TIMEOUT,
-            Self::Steady => STEADY_IDLE_TIMEOUT,
-            Self::Calm => CALM_IDLE_TIMEOUT,
-        }
-    }
-
-    fn keep_alive(self) -> Duration {
-        match self {
-            Self::Quick => KEEP_ALIVE,
-            Self::Steady => STEADY_KEEP_ALIVE,
-            Self::Calm => CALM_KEEP_ALIVE,
-        }
-    }
-}
-
 /// For dialling members.
 pub(crate) fn member(pace: Pace) -> Arc<TransportConfig> {
-    let mut config = common(pace.idle_timeout(), FEW_STREAMS, MAX_MTU);
+    let mut config = common(pace.silence(), FEW_STREAMS, MAX_MTU);
     config.keep_alive_interval(Some(pace.keep_alive()));
     for_transfers(&mut config);
     Arc::new(config)
@@ -102,7 +64,7 @@ pub(crate) fn member(pace: Pace) -> Arc<TransportConfig> {
 /// For members who dial us. Of the two ends' idle timeouts the shorter one holds on both (RFC 9000, section 10.1); the end that dialled
 /// keeps the connection alive, and we answer.
 pub(crate) fn member_accepted() -> Arc<TransportConfig> {
-    let mut config = common(CALM_IDLE_TIMEOUT, FEW_STREAMS, MAX_MTU);
+    let mut config = common(Pace::Calm.silence(), FEW_STREAMS, MAX_MTU);
     for_transfers(&mut config);
     Arc::new(config)
 }

@@ -134,7 +134,7 @@ async fn nobody_is_asked_or_called_back_at_an_address_that_no_single_host_has() 
         let nobody = nobody.parse().expect("an address");
         let began = Instant::now();
         assert_eq!(pair.alice.probe(nobody).await, None);
-        assert_eq!(pair.alice.probe_aside(nobody).await, None);
+        assert_eq!(pair.alice.probe_aside(nobody, 3).await, None);
         assert_eq!(pair.alice.dial_back(nobody, Token([1; 16])).await, None);
         assert!(began.elapsed().as_millis() < 500, "nothing was sent, so nothing was waited for");
     }

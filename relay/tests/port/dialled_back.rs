@@ -33,7 +33,7 @@ async fn who_was_asked_is_a_contact_and_who_was_asked_from_beside_the_port_is_no
         alice.dial_back(bob.local_addr(), Token([1; 16])).await.expect("it is sent");
         timeout(PATIENCE, bob.dialled_back()).await.expect("in time").expect("a token").contact
     };
-    let aside = bob.probe_aside(alice.local_addr()).await.expect("an answer");
+    let aside = bob.probe_aside(alice.local_addr(), 3).await.expect("an answer");
     assert_ne!(aside.observed, bob.local_addr(), "another socket asked");
     assert!(!come().await && !bob.has_sought(alice.local_addr()));
     bob.probe(alice.local_addr()).await.expect("an answer");

@@ -17,6 +17,7 @@ use std::{
 
 use nearmesh_common::{
     NodeId, Now,
+    pace::{FEW_LINKS, Pace},
     signed::{Keyring, Verified},
     supernode_record::SupernodeRecord,
     wire::{
@@ -36,6 +37,7 @@ use super::{
     membership::{Event, Membership},
     neighbourhood::Telling,
     offers::Offers,
+    pacing::Pacing,
     placement::Groups,
     publishing::Publishing,
     receipts::Receipts,
@@ -78,6 +80,7 @@ pub struct Supernode {
     telling: Telling,
     door: Door,
     shedding: Shedding,
+    pacing: Pacing,
     /// The division by which the children were told of last.
     told_by: Groups,
     crl: Option<Box<[u8]>>,
@@ -118,6 +121,7 @@ impl Supernode {
             telling: Telling::new(now.instant),
             door: Door::default(),
             shedding: Shedding::default(),
+            pacing: Pacing::default(),
             told_by: Groups::ONE,
             crl: None,
             remind_at: None,
@@ -195,6 +199,19 @@ impl Supernode {
     /// Into how many groups it sees the near-mesh divided, as a number of leading bits of ids.
     pub fn group_bits(&self) -> u8 {
         self.membership.groups().bits()
+    }
+
+    /// How soon the end of the link to `node` must be noticed for our own sake. What a child needs it says itself.
+    pub fn pace(&self, node: &NodeId) -> Pace {
+        if !self.membership.is_member(node) {
+            return Pace::Calm;
+        }
+        match self.membership.groups().bits() {
+            0 if self.membership.members().count() <= FEW_LINKS => Pace::Quick,
+            0 => Pace::Steady,
+            _ if self.membership.is_mate(node) => Pace::Steady,
+            _ => Pace::Calm,
+        }
     }
 
     /// About how many supernodes there are, by what it knows.

@@ -399,6 +399,7 @@ impl Net {
                 LinkMessage::ToHome(message) => self.hand(to, Input::FromChild { from, message }),
                 LinkMessage::Mesh(message) => self.hand(to, Input::FromMesh { from, message }),
                 LinkMessage::ToChild(message) => self.heard.entry(to).or_default().push(message),
+                LinkMessage::Pulse(_) => {}
             },
             Event::Message(..) => {}
         }

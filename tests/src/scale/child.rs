@@ -1,11 +1,14 @@
 //! An ordinary node in a few hundred bytes: what it says to supernodes is what `nearmesh::proto::Client` would say.
 //!
 //! It scouts, asks for a list, measures sixteen supernodes of it, attaches to the nearest with room, publishes, keeps a standby, refreshes its
-//! presence, measures again, fails over, and follows redirects, with the waits of the real machine. What differs: it remembers
+//! presence, measures a few again, is as quick on its home's link as that says, fails over, and follows redirects, with the waits of the real machine. What differs: it remembers
 //! sixteen supernodes instead of 200, a round of measurements is one event (its packets are counted all the same), and it
 //! moves on one measurement, as they do not vary here.
 
 use std::time::Duration;
+
+use nearmesh::proto::{COMPARED, HOME_PACE};
+use nearmesh_common::pace::Pace;
 
 use super::{
     calendar::Moment,
@@ -19,8 +22,6 @@ pub(super) const KNOWN: usize = 16;
 pub(super) const ANSWER_WAIT: Duration = Duration::from_millis(1500);
 /// How long opening a link may take.
 pub(super) const DIAL_WAIT: Duration = Duration::from_secs(4);
-/// How often a node at home measures again, at most.
-pub(super) const SURVEY_EVERY: Duration = Duration::from_secs(120);
 /// How often it asks for a fresh list.
 pub(super) const LIST_EVERY: Duration = Duration::from_secs(600);
 /// Supernodes tried in one round.
@@ -84,6 +85,10 @@ pub(super) struct Child {
     pub(super) full: u16,
     pub(super) tries: u8,
     pub(super) failures: u8,
+    /// How quick the home wants its link.
+    pub(super) pace: Pace,
+    /// Those that the survey at home compares with home and standby.
+    pub(super) compared: [Peer; COMPARED],
     /// The standby confirmed.
     pub(super) kept: bool,
     /// It is a supernode, and its own child.
@@ -126,6 +131,8 @@ impl Child {
             full: 0,
             tries: 0,
             failures: 0,
+            pace: HOME_PACE,
+            compared: [NOBODY; COMPARED],
             kept: false,
             serves: false,
             informed: false,

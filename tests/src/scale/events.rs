@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use nearmesh_common::wire::home::ToHome;
+use nearmesh_common::{pace::Pace, wire::home::ToHome};
 use nearmesh_supernode::proto as supernode;
 use rand::RngExt;
 
 use super::{
     Event, Net,
     asking::NO_CAUSE,
-    calendar::nanos,
+    calendar::{Moment, nanos},
     child::Stage,
     names::{NOBODY, Peer},
 };
@@ -69,17 +69,21 @@ impl Net {
         if !self.children[peer as usize].runs() {
             return;
         }
-        self.children[peer as usize].forget_all();
-        self.supers[peer as usize] = None;
-        self.serving.remove(&peer);
-        let now = self.calendar.now();
         for (other, side) in std::mem::take(&mut self.sides[peer as usize]).all() {
             if side.up && other != peer {
-                let silent = self.rng.random_range(0..nanos(self.setup.keep_alive).max(1));
-                let at = now + nanos(self.setup.idle_timeout) - silent.min(nanos(self.setup.idle_timeout));
+                let at = self.noticed_at(self.pace(peer, other));
                 self.calendar.at(at, Event::Down { at: other, other: peer, link: side.id });
             }
         }
+        self.children[peer as usize].forget_all();
+        self.supers[peer as usize] = None;
+        self.serving.remove(&peer);
+    }
+
+    /// When a peer notices that from now on it hears nothing: the last keep-alive came a while ago.
+    fn noticed_at(&mut self, pace: Pace) -> Moment {
+        let silent = self.rng.random_range(0..nanos(pace.keep_alive()));
+        self.calendar.now() + nanos(pace.silence()) - silent
     }
 
     /// A node leaves politely.
@@ -105,15 +109,13 @@ impl Net {
     /// Cuts the peers that `far` names off from the others: links across break without a word, and no new ones come about.
     pub fn split(&mut self, far: impl Fn(Peer) -> bool) {
         self.split = true;
-        let now = self.calendar.now();
         for peer in 0..self.children.len() as Peer {
             self.children[peer as usize].island = far(peer);
         }
         for peer in 0..self.children.len() as Peer {
             for (other, side) in self.sides[peer as usize].all() {
                 if side.up && self.separated(peer, other) {
-                    let silent = self.rng.random_range(0..nanos(self.setup.keep_alive).max(1));
-                    let at = now + nanos(self.setup.idle_timeout).saturating_sub(silent);
+                    let at = self.noticed_at(self.pace(peer, other));
                     self.calendar.at(at, Event::Down { at: peer, other, link: side.id });
                 }
             }

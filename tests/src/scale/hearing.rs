@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nearmesh::proto::promotion::Input;
+use nearmesh::proto::{HOME_PACE, promotion::Input};
 use nearmesh_common::{
     codec,
     presence::REFRESH,
@@ -34,6 +34,12 @@ impl Net {
                     (child.kept, child.standby_at) = (true, 0);
                 }
             }
+            ToChild::Pace(pace) => {
+                let child = &mut self.children[peer as usize];
+                if child.home == from {
+                    child.pace = pace.min(HOME_PACE);
+                }
+            }
             ToChild::Refused(_) => self.on_refused(peer, from),
             ToChild::Later { millis } => self.on_later(peer, from, Duration::from_millis(millis.into())),
             ToChild::Neighbourhood(around) => self.tell_role(peer, Input::Neighbourhood(around)),
@@ -52,6 +58,7 @@ impl Net {
             return;
         }
         let old = std::mem::replace(&mut child.home, from);
+        child.pace = HOME_PACE;
         child.home_since = now;
         child.whole_since = 0;
         child.registered = u32::try_from(held).unwrap_or(0).min(child.files);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nearmesh::proto::promotion::Input;
+use nearmesh::proto::{COMPARED, ROUNDS, ROUNDS_AT_HOME, SURVEY_EVERY, promotion::Input};
 use nearmesh_common::wire::home::ToHome;
 use rand::RngExt;
 
@@ -11,14 +11,11 @@ use super::{
     calendar::{Moment, nanos},
     child::{
         AFTER_FAILURE, ANSWER_WAIT, BACKOFF, DIAL_WAIT, LIST_EVERY, LOOK_AGAIN, MAX_TRIES, REJOIN_SPREAD,
-        SETTLE, SILENCE, SURVEY_EVERY, Stage,
+        SETTLE, SILENCE, Stage,
     },
     links::Role,
     names::{NOBODY, Peer},
 };
-
-/// STUN rounds of one measurement.
-const ROUNDS: u64 = 3;
 
 impl Net {
     /// The node's process starts, or it became a supernode.
@@ -132,7 +129,7 @@ impl Net {
         if asked == 0 {
             return self.rest(peer);
         }
-        let takes = nearest.map_or(nanos(SILENCE), |live| self.rtt(peer, live) * ROUNDS);
+        let takes = nearest.map_or(nanos(SILENCE), |live| self.rtt(peer, live) * u64::from(ROUNDS));
         self.enter(peer, Stage::Scouting, takes);
     }
 
@@ -155,15 +152,22 @@ impl Net {
     }
 
     pub(super) fn survey(&mut self, peer: Peer) {
-        if self.count_probes(peer) == 0 {
+        let at_home = self.children[peer as usize].is_home();
+        let rounds = u64::from(if at_home { ROUNDS_AT_HOME } else { ROUNDS });
+        let targets: Vec<Peer> = if at_home {
+            self.choose_compared(peer)
+        } else {
+            self.children[peer as usize].candidates().map(|(known, _)| known).collect()
+        };
+        if targets.is_empty() {
             return self.settle_or_rest(peer);
         }
-        let known = self.children[peer as usize].known;
+        self.traffic.note_probes(targets.len() as u64 * rounds);
         let (mut slowest, mut silent, mut heard) = (0, false, false);
-        for known in known.into_iter().filter(|known| *known != NOBODY) {
+        for known in targets {
             if self.answers(peer, known) {
                 heard = true;
-                slowest = slowest.max(self.rtt(peer, known) * ROUNDS);
+                slowest = slowest.max(self.rtt(peer, known) * rounds);
             } else {
                 silent = true;
             }
@@ -176,13 +180,42 @@ impl Net {
         self.enter(peer, Stage::Surveying, takes);
     }
 
+    /// Whom a node at home measures, as the real machine chooses: the nearest, and some at random. The links to home and
+    /// standby tell their round trips.
+    fn choose_compared(&mut self, peer: Peer) -> Vec<Peer> {
+        let child = &self.children[peer as usize];
+        let others = child.candidates().filter(|(known, _)| *known != child.home && *known != child.standby);
+        let mut others: Vec<_> =
+            others.map(|(known, full)| (full, self.shown_rtt(peer, known), known)).collect();
+        others.sort_unstable();
+        let nearest = COMPARED.div_ceil(2);
+        for at in nearest..COMPARED.min(others.len()) {
+            let other = self.rng.random_range(at..others.len());
+            others.swap(at, other);
+        }
+        let chosen: Vec<Peer> = others.into_iter().take(COMPARED).map(|(.., known)| known).collect();
+        let compared = &mut self.children[peer as usize].compared;
+        *compared = [NOBODY; COMPARED];
+        compared.iter_mut().zip(&chosen).for_each(|(place, known)| *place = *known);
+        chosen
+    }
+
+    /// Of those that were measured the one that is clearly nearer than the home, and has room.
+    fn clearly_nearer(&self, peer: Peer, home: Peer) -> Option<Peer> {
+        let child = &self.children[peer as usize];
+        let measured = child.candidates().filter(|(known, full)| {
+            !full && *known != home && (child.compared.contains(known) || child.standby == *known)
+        });
+        let answering = measured.map(|(known, _)| known).filter(|known| self.answers(peer, *known));
+        let nearest = answering.min_by_key(|known| (self.shown_rtt(peer, *known), *known));
+        nearest.filter(|near| self.shown_rtt(peer, *near) * 3 < self.rtt(peer, home) * 2)
+    }
+
     fn decide(&mut self, peer: Peer) {
         let home = self.children[peer as usize].home;
         let target = match home {
             NOBODY => self.nearest(peer, NOBODY, true),
-            home => self
-                .nearest(peer, home, false)
-                .filter(|near| self.shown_rtt(peer, *near) * 3 < self.rtt(peer, home) * 2),
+            home => self.clearly_nearer(peer, home),
         };
         match target {
             Some(target) => self.attach(peer, target),
@@ -374,7 +407,7 @@ impl Net {
 
     fn count_probes(&mut self, peer: Peer) -> u64 {
         let asked = self.children[peer as usize].candidates().count() as u64;
-        self.traffic.note_probes(asked * ROUNDS);
+        self.traffic.note_probes(asked * u64::from(ROUNDS));
         asked
     }
 

@@ -164,6 +164,7 @@ impl Net {
                 self.tell_super(to, supernode::Input::FromMesh { from: node, message }, cause);
             }
             LinkMessage::ToChild(message) => self.child_hears(to, from, message),
+            LinkMessage::Pulse(_) => {}
         }
     }
 
@@ -185,7 +186,8 @@ impl Net {
             let handshake = self.rtt(from, to) * 3 / 2;
             self.calendar.at(now + handshake, Event::Established { from, to, link });
         } else {
-            self.calendar.at(now + nanos(self.setup.idle_timeout), Event::DialFailed { from, to, link });
+            self.calendar
+                .at(now + nanos(nearmesh::daemon::DIAL_TIMEOUT), Event::DialFailed { from, to, link });
         }
     }
 
@@ -194,7 +196,7 @@ impl Net {
             return;
         }
         if !self.answers(from, to) {
-            let at = self.calendar.now() + nanos(self.setup.idle_timeout);
+            let at = self.calendar.now() + nanos(nearmesh::daemon::DIAL_TIMEOUT);
             return self.calendar.at(at, Event::DialFailed { from, to, link });
         }
         let mut wanted_there = None;

@@ -31,6 +31,8 @@ const PACKET_ROOM: u64 = 1150;
 pub const ACK: u64 = 60;
 /// A packet that only keeps a link alive, PING or its acknowledgement.
 pub const KEEP_ALIVE: u64 = 60;
+/// A pulse on a link: packet, frame, message.
+pub const PULSE: u64 = PACKET + FRAME + 2;
 /// A STUN binding request and its answer, with UDP and IPv4.
 pub const PROBE: (u64, u64) = (48, 60);
 /// Messages of a kind that are all measured.

@@ -1,6 +1,6 @@
 //! A scenario as it is written down.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -69,10 +69,6 @@ pub struct NetForm {
     pub loss: f64,
     /// The part of all nodes that others can reach.
     pub reachable: f64,
-    /// Seconds of silence after which a link is over.
-    pub idle_timeout: f64,
-    /// Seconds between two keep-alives.
-    pub keep_alive: f64,
     /// Results that a search asks for.
     pub limit: u32,
     /// Whether nodes that others can reach become supernodes by themselves.
@@ -176,8 +172,6 @@ impl Default for NetForm {
             free_riders: setup.free_riders,
             loss: setup.loss,
             reachable: setup.reachable,
-            idle_timeout: setup.idle_timeout.as_secs_f64(),
-            keep_alive: setup.keep_alive.as_secs_f64(),
             limit: setup.limit,
             promote: setup.promote,
         }
@@ -223,8 +217,6 @@ impl Scenario {
             free_riders: net.free_riders,
             loss: net.loss,
             reachable: net.reachable,
-            idle_timeout: Duration::from_secs_f64(net.idle_timeout),
-            keep_alive: Duration::from_secs_f64(net.keep_alive),
             measure_every: if net.supernodes < SMALL { 1 } else { 16 },
             limit: net.limit,
             promote: net.promote,

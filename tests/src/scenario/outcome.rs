@@ -74,8 +74,10 @@ pub struct Signalling {
     pub received: f64,
     /// Acknowledgements, each way.
     pub acks: f64,
-    /// Packets that keep links alive, each way.
+    /// Packets that keep links alive, sent.
     pub keep_alive: f64,
+    /// The same, received.
+    pub kept_alive: f64,
     /// STUN measurements of its own and others' children, sent.
     pub probes: f64,
     /// All of it, sent.

@@ -12,7 +12,7 @@ use super::{
     Act, Event, Machine, Outcome, Sample, Scenario, VolumeRate,
     outcome::{Law, Signalling},
 };
-use crate::scale::{ACK, KEEP_ALIVE, Kind, Lie, Net, PROBE, Peer};
+use crate::scale::{ACK, Kind, Lie, Net, PROBE, Peer};
 
 /// Between two samples.
 const SAMPLE: Duration = Duration::from_secs(5);
@@ -343,7 +343,8 @@ impl<'a> Run<'a> {
             .collect();
         let packets: u64 = net.traffic.by_kind().values().map(|volume| volume.packets).sum();
         let acks = packets as f64 / 2.0 * ACK as f64 / supernodes / measured / 1000.0;
-        let keep_alive = state.links.mean * KEEP_ALIVE as f64 / self.scenario.net.keep_alive / 1000.0;
+        let keeping = net.keeping();
+        let (keep_alive, kept_alive) = (keeping.sent / 1000.0, keeping.received / 1000.0);
         let probes = net.traffic.probes() as f64 * PROBE.1 as f64 / supernodes / measured / 1000.0;
         let (sent, received) = (state.sent.mean / measured / 1000.0, state.received.mean / measured / 1000.0);
         let signalling = Signalling {
@@ -351,9 +352,10 @@ impl<'a> Run<'a> {
             received,
             acks,
             keep_alive,
+            kept_alive,
             probes,
             total_sent: sent + acks + keep_alive + probes,
-            total_received: received + acks + keep_alive + probes * PROBE.0 as f64 / PROBE.1 as f64,
+            total_received: received + acks + kept_alive + probes * PROBE.0 as f64 / PROBE.1 as f64,
         };
         let sweeps = outcomes.get(&Kind::Rare).map(|rare| rare.figures().overhead).unwrap_or_default();
         let allowed = 2.0 * supernodes.sqrt() + 0.01 * supernodes;

@@ -6,11 +6,12 @@ use nearmesh::proto as client;
 use nearmesh_common::{
     NodeId, codec,
     frame::MAX_LINK_FRAME,
+    pace::Pace,
     wire::{LinkMessage, NodeAddress},
 };
 use nearmesh_supernode::proto as supernode;
 
-use super::{Event, IDLE_TIMEOUT, LinkId, PROBE_TIMEOUT, ProcessId, Role, Sim, links::End, oracle};
+use super::{DIAL_TIMEOUT, Event, LinkId, PROBE_TIMEOUT, ProcessId, Role, Sim, links::End, oracle};
 
 impl Sim {
     /// Hands an input to a process's node machine, and does what it wants.
@@ -57,7 +58,7 @@ impl Sim {
             // The other end let go, or died, while the handshake was under way.
             if let Some(to) = self.links.other(link, opener) {
                 let node = self.processes[to.0].node;
-                let at = self.now() + IDLE_TIMEOUT;
+                let at = self.now() + DIAL_TIMEOUT;
                 self.schedule.at(at, Event::DialFailed { link, opener, to: node });
             }
             return;
@@ -77,6 +78,7 @@ impl Sim {
             return;
         }
         let node = self.processes[peer.0].node;
+        self.forget_pace(end, node);
         match end.1 {
             Role::Client => self.tell_client(end.0, client::Input::LinkDown { node }),
             Role::Supernode => self.tell_supernode(end.0, supernode::Input::LinkDown { node }),
@@ -116,6 +118,21 @@ impl Sim {
         }
     }
 
+    fn forget_pace(&mut self, end: End, node: NodeId) {
+        if let Some(running) = self.processes[end.0].running.as_mut().filter(|_| end.1 == Role::Client) {
+            running.paces.remove(&node);
+        }
+    }
+
+    /// How soon both ends of a link notice the other's end: as the quicker of them needs it.
+    pub(super) fn pace(&self, a: End, b: End) -> Pace {
+        let wants = |own: End, other: End| {
+            let running = self.processes[own.0].running.as_ref();
+            running.map_or(Pace::Calm, |running| running.pace(own.1, &self.processes[other.0].node))
+        };
+        wants(a, b).min(wants(b, a))
+    }
+
     fn supernode(&mut self, process: ProcessId) -> Option<&mut supernode::Supernode> {
         self.processes[process].running.as_mut()?.supernode.as_mut()
     }
@@ -124,15 +141,23 @@ impl Sim {
         let end = (process, Role::Client);
         match output {
             client::Output::Dial(address) => self.dial(end, &address),
-            client::Output::Close(node) => self.close(end, node),
+            client::Output::Close(node) => {
+                self.forget_pace(end, node);
+                self.close(end, node);
+            }
             client::Output::Send { to, message } => {
                 if let Some(number) = self.numbers.get(&to) {
                     self.send(end, (*number, Role::Supernode), &LinkMessage::ToHome(message));
                 }
             }
-            client::Output::Probe(address) => self.probe(process, &address, |node, answer| {
+            client::Output::Probe { to, .. } => self.probe(process, &to, |node, answer| {
                 client::Input::Probed { node, rtt: answer.map(|(_, rtt)| rtt) }
             }),
+            client::Output::Pace { node, pace } => {
+                if let Some(running) = &mut self.processes[process].running {
+                    running.paces.insert(node, pace);
+                }
+            }
             client::Output::ProbeRelay(address) => {
                 self.probe(process, &address, |node, answer| client::Input::RelayProbed { node, answer })
             }
@@ -152,7 +177,7 @@ impl Sim {
                 let Some(number) = self.numbers.get(&to).copied() else { return };
                 let role = match message {
                     LinkMessage::ToChild(_) => Role::Client,
-                    LinkMessage::Mesh(_) | LinkMessage::ToHome(_) => Role::Supernode,
+                    LinkMessage::Mesh(_) | LinkMessage::ToHome(_) | LinkMessage::Pulse(_) => Role::Supernode,
                 };
                 self.send(end, (number, role), &message);
             }
@@ -192,7 +217,7 @@ impl Sim {
         let serves = reached && target.running.as_ref().is_some_and(|running| running.supernode.is_some());
         if !serves {
             self.links.let_go(link, to);
-            let at = self.now() + IDLE_TIMEOUT;
+            let at = self.now() + DIAL_TIMEOUT;
             self.schedule.at(at, Event::DialFailed { link, opener: from, to: address.node });
             return;
         }

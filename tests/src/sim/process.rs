@@ -1,12 +1,13 @@
 //! One simulated process: its machines, what it shares, and what it keeps while it is down.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use nearmesh::proto::{Candidate, Client, Config, Reached};
-use nearmesh_common::{NodeId, Now, UserName, signed::Keyring, wire::NodeAddress};
+use nearmesh_common::{NodeId, Now, UserName, pace::Pace, signed::Keyring, wire::NodeAddress};
 use nearmesh_supernode::proto::{self as supernode, Supernode};
 
 use super::{library::Library, links::Role, network::Place};
@@ -32,6 +33,8 @@ pub(super) struct Running {
     pub(super) client: Client,
     pub(super) supernode: Option<Supernode>,
     pub(super) wakes: [Option<Duration>; 2],
+    /// How quick the client wants its links.
+    pub(super) paces: BTreeMap<NodeId, Pace>,
 }
 
 impl Process {
@@ -57,11 +60,19 @@ impl Process {
             Supernode::new(config, self.keyring.clone(), addresses, seed, now)
         });
         let client = Client::new(config, self.keyring.clone(), seed, now);
-        self.running = Some(Running { client, supernode, wakes: [None; 2] });
+        self.running = Some(Running { client, supernode, wakes: [None; 2], paces: BTreeMap::new() });
     }
 }
 
 impl Running {
+    /// How soon the machine `role` must notice the end of its link to `node`.
+    pub(super) fn pace(&self, role: Role, node: &NodeId) -> Pace {
+        match role {
+            Role::Client => self.paces.get(node).copied().unwrap_or(Pace::Calm),
+            Role::Supernode => self.supernode.as_ref().map_or(Pace::Calm, |machine| machine.pace(node)),
+        }
+    }
+
     /// When the machine `role` wants to be called.
     pub(super) fn wants(&self, role: Role) -> Option<Instant> {
         match role {

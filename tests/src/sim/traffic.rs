@@ -99,6 +99,7 @@ pub(crate) fn message_kind(message: &LinkMessage) -> &'static str {
             ToChild::Declined { .. } => "declined",
             ToChild::Neighbourhood(_) => "neighbourhood",
             ToChild::Later { .. } => "later",
+            ToChild::Pace(_) => "pace",
         },
         LinkMessage::Mesh(message) => match message {
             Mesh::Hello { .. } => "mesh hello",
@@ -125,5 +126,6 @@ pub(crate) fn message_kind(message: &LinkMessage) -> &'static str {
             Mesh::DialBack { .. } => "mesh dial back",
             Mesh::Crl(_) => "mesh crl",
         },
+        LinkMessage::Pulse(_) => "pulse",
     }
 }

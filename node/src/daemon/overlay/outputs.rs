@@ -6,7 +6,7 @@ use nearmesh_common::{
     NodeId,
     wire::{LinkMessage, NodeAddress, file::JournalMark, home::RequestId},
 };
-use nearmesh_relay::{Pace, proto::nat::Token};
+use nearmesh_relay::{io::probe::PROBE_ROUNDS, proto::nat::Token};
 use nearmesh_supernode::proto::{self as supernode, CloseReason, Supernode};
 use tracing::{info, warn};
 
@@ -16,9 +16,6 @@ use crate::{
     proto::{self as client, Candidate, Event, promotion},
     shares::Batch,
 };
-
-/// Links from which on each is kept alive more seldom: 5 kB/s is what all signalling may cost, and 128 take 1.7 of it (guess).
-const MANY_LINKS: usize = 128;
 
 impl OverlayTask {
     /// Carries out what the machines decided, until neither has anything more to say.
@@ -39,6 +36,7 @@ impl OverlayTask {
             client::Output::Dial(peer) => self.dial_for_client(peer),
             client::Output::Close(node) => {
                 self.wanted.remove(&node);
+                self.paces.remove(&node);
                 if self.supernode.is_none() {
                     self.linked.remove(&node);
                     self.node.links.close(node, CloseCode::Done);
@@ -50,7 +48,8 @@ impl OverlayTask {
             client::Output::Send { to, message } => {
                 self.node.links.send(to, LinkMessage::ToHome(message));
             }
-            client::Output::Probe(peer) => self.probe(peer),
+            client::Output::Probe { to, rounds } => self.probe(to, rounds),
+            client::Output::Pace { node, pace } => self.pace_link(node, pace),
             client::Output::ProbeRelay(relay) => self.probe_relay(relay),
             client::Output::ReadJournal { after, limit } => {
                 self.read_journal(after, limit);
@@ -75,34 +74,23 @@ impl OverlayTask {
         if node == self.node.id || self.linked.contains_key(&node) {
             self.client.handle(client::Input::LinkUp { node }, now());
         } else {
-            self.dial(peer, Pace::Quick);
+            self.dial(peer);
         }
     }
 
-    fn dial(&self, peer: NodeAddress, pace: Pace) {
+    fn dial(&self, peer: NodeAddress) {
         let node = Arc::clone(&self.node);
-        tokio::spawn(async move { Arc::clone(&node.links).dial(&node, peer, pace).await });
+        tokio::spawn(async move { Arc::clone(&node.links).dial(&node, peer).await });
     }
 
-    /// How soon we must notice that another supernode is gone: at once in a full mesh, where it is one of few.
-    fn pace(&self) -> Pace {
-        match &self.supernode {
-            Some(supernode) if supernode.group_bits() > 0 => {
-                if self.linked.len() < MANY_LINKS {
-                    Pace::Steady
-                } else {
-                    Pace::Calm
-                }
-            }
-            _ => Pace::Quick,
-        }
-    }
-
-    fn probe(&self, peer: NodeAddress) {
+    fn probe(&self, peer: NodeAddress, rounds: u32) {
         let (node, feedback) = (Arc::clone(&self.node), self.feedback.clone());
         tokio::spawn(async move {
-            let rtt =
-                if peer.node == node.id { Some(Duration::ZERO) } else { node.measure(&peer.addresses).await };
+            let known = if peer.node == node.id { Some(Duration::ZERO) } else { node.links.rtt(peer.node) };
+            let rtt = match known {
+                Some(rtt) => Some(rtt),
+                None => node.nearest(&peer.addresses, rounds).await.map(|(_, rtt)| rtt),
+            };
             let _ = feedback.send(client::Input::Probed { node: peer.node, rtt }).await;
         });
     }
@@ -110,7 +98,7 @@ impl OverlayTask {
     fn probe_relay(&self, relay: NodeAddress) {
         let (node, feedback) = (Arc::clone(&self.node), self.feedback.clone());
         tokio::spawn(async move {
-            let answer = node.nearest(&relay.addresses).await;
+            let answer = node.nearest(&relay.addresses, PROBE_ROUNDS).await;
             let _ = feedback.send(client::Input::RelayProbed { node: relay.node, answer }).await;
         });
     }
@@ -181,7 +169,7 @@ impl OverlayTask {
                     let peer = peer.clone();
                     self.tell_supernode(supernode::Input::LinkUp { peer });
                 }
-                None => self.dial(peer, self.pace()),
+                None => self.dial(peer),
             },
             supernode::Output::Close { node, reason } => {
                 let code = match reason {

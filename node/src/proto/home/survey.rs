@@ -7,6 +7,10 @@ use std::{
 
 use nearmesh_common::{NodeId, Now};
 
+/// Answers that a choice wants of each: one may meet a queue, all three rarely do (guess).
+pub const ROUNDS: u32 = 3;
+/// The same at home, where two surveys have to agree. One of the two may be lost.
+pub const ROUNDS_AT_HOME: u32 = 2;
 /// When a round ends if nobody answers (three STUN rounds with a loss each, over a slow access network).
 const WAIT: Duration = Duration::from_secs(2);
 /// When a round ends if somebody answered: who is slower by then is not the nearest.

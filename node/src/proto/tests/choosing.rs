@@ -223,3 +223,47 @@ fn a_home_that_redirects_its_child_is_left_for_another() {
     assert_eq!(scene.home(), Some(2));
     assert_eq!(scene.sent_to(1, |message| matches!(message, ToHome::Detach(_))), 1);
 }
+
+#[test]
+fn the_end_of_a_home_must_be_noticed_soon_and_that_of_a_standby_need_not() {
+    let mut scene = Scene::at_home(&[80, 60, 12, 40, 25]);
+    let (home, standby) = (scene.home().unwrap(), scene.standby().unwrap());
+    assert_eq!(scene.paces.get(&home), Some(&Pace::Brisk));
+    assert_eq!(scene.paces.get(&standby), None, "a link begins calm");
+    scene.receive(home, ToChild::Pace(Pace::Quick));
+    assert_eq!(scene.paces.get(&home), Some(&Pace::Quick), "it has few children");
+    scene.receive(home, ToChild::Pace(Pace::Calm));
+    assert_eq!(scene.paces.get(&home), Some(&Pace::Brisk), "no home makes its children careless");
+    scene.receive(standby, ToChild::Pace(Pace::Quick));
+    assert_eq!(scene.paces.get(&standby), None);
+    scene.kill(home);
+    assert_eq!((scene.home(), scene.paces.get(&standby)), (Some(standby), Some(&Pace::Brisk)));
+}
+
+#[test]
+fn a_home_that_was_left_is_quick_no_more() {
+    let mut scene = Scene::at_home(&[30, 60]);
+    scene.supernode(2).rtt = ms(12);
+    scene.advance(Duration::from_secs(900));
+    assert_eq!(
+        (scene.home(), scene.standby()),
+        (Some(2), Some(1)),
+        "they changed places, and links stay open"
+    );
+    assert_eq!((scene.paces[&2], scene.paces[&1]), (Pace::Brisk, Pace::Calm));
+}
+
+#[test]
+fn a_node_at_home_measures_five_others_and_soon_finds_one_that_is_new_and_near() {
+    let mut scene = Scene::at_home(&[30; 40]);
+    scene.advance(Duration::from_secs(130));
+    scene.probed.clear();
+    let (home, standby) = (scene.home().unwrap(), scene.standby().unwrap());
+    scene.advance(Duration::from_secs(420));
+    let others = scene.probed.iter().filter(|probed| ![home, standby].contains(probed)).count();
+    assert!((10..=20).contains(&others), "five in each of three or four surveys: {others}");
+    // One is named by the next list, among dozens that were never measured either.
+    scene.supernodes.insert(41, Scripted::new(ms(10)));
+    scene.advance(Duration::from_secs(3600));
+    assert_eq!(scene.home(), Some(41));
+}

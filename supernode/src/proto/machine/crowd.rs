@@ -46,6 +46,12 @@ impl Supernode {
         self.membership.handle_load(children, &mut self.world);
         self.shedding.handle_load(children, capacity, self.world.now.instant);
         self.telling.handle_load(children, capacity, self.world.now.instant);
+        if let Some(pace) = self.pacing.handle_load(children) {
+            let own = self.world.own();
+            for child in self.children.nodes().filter(|child| *child != own).collect::<Vec<_>>() {
+                self.world.tell_child(child, ToChild::Pace(pace));
+            }
+        }
     }
 
     /// Where else there is a place, as far as we hear.

@@ -144,6 +144,7 @@ impl Supernode {
         self.handle_load();
         let home = self.membership.own_record().signed.clone();
         self.world.tell_child(from, ToChild::Attached { journal, home });
+        self.pacing.handle_attached(from, &mut self.world);
         if let Some(crl) = self.crl.clone() {
             self.world.tell_child(from, ToChild::Crl(crl));
         }

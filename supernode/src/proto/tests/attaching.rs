@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nearmesh_common::{
     nat::Reach,
+    pace::{FEW_LINKS, Pace},
     presence::{LIFETIME, Presence},
     signed::Signed,
     supernode_record::SupernodeRecord,
@@ -368,4 +369,49 @@ fn a_cancelled_search_says_nothing_more() {
     net.say("alice", "s0", ToHome::Cancel(RequestId(1)));
     net.run(SECOND * 6);
     assert!(net.heard("alice").is_empty());
+}
+
+/// The last pace that a child heard.
+fn paced(net: &mut Net, child: &str) -> Option<Pace> {
+    let heard = net.heard(child).into_iter().filter_map(|message| match message {
+        ToChild::Pace(pace) => Some(pace),
+        _ => None,
+    });
+    heard.last()
+}
+
+#[test]
+fn children_are_told_to_be_quick_while_they_are_few() {
+    let mut net = Net::new();
+    net.start("s0", Config::default(), &[]);
+    let children: Vec<_> = (0..=FEW_LINKS).map(|number| format!("child{number}")).collect();
+    let (last, first) = children.split_last().expect("there are some");
+    for child in first {
+        net.attach(child, "s0", 0);
+        net.run(SECOND);
+        assert_eq!(paced(&mut net, child), Some(Pace::Quick), "{child}");
+    }
+    net.attach(last, "s0", 0);
+    net.run(SECOND);
+    assert!(children.iter().all(|child| paced(&mut net, child) == Some(Pace::Brisk)), "they are many now");
+    net.attach("late", "s0", 0);
+    net.run(SECOND);
+    assert_eq!(paced(&mut net, "late"), None, "that is what a child takes for granted");
+    let (gone, left) = children.split_at(FEW_LINKS / 2);
+    gone.iter().for_each(|child| net.cut(child, "s0"));
+    net.run(SECOND);
+    assert!(left.iter().all(|child| paced(&mut net, child).is_none()), "one more or less does not matter");
+    net.cut(&left[0], "s0");
+    net.cut(&left[1], "s0");
+    net.run(SECOND);
+    assert_eq!(paced(&mut net, &left[2]), Some(Pace::Quick));
+}
+
+#[test]
+fn a_full_mesh_of_few_is_quick_and_one_of_many_is_not() {
+    let net = Net::of(4);
+    assert_eq!(net.supernode("s0").pace(&node("s1")), Pace::Quick);
+    assert_eq!(net.supernode("s0").pace(&node("stranger")), Pace::Calm);
+    let net = Net::of(FEW_LINKS + 2);
+    assert_eq!(net.supernode("s0").pace(&node("s1")), Pace::Steady);
 }

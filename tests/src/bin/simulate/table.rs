@@ -50,8 +50,8 @@ pub fn print(outcome: &Outcome) {
     }
     let s = outcome.signalling;
     println!(
-        "KB/s: sent {:.2}, received {:.2}, acks {:.2}, keep-alive {:.2}, probes {:.2}; in all {:.2} out, {:.2} in",
-        s.sent, s.received, s.acks, s.keep_alive, s.probes, s.total_sent, s.total_received
+        "KB/s: sent {:.2}, received {:.2}, acks {:.2}, keep-alive {:.2} and {:.2}, probes {:.2}; in all {:.2} out, {:.2} in",
+        s.sent, s.received, s.acks, s.keep_alive, s.kept_alive, s.probes, s.total_sent, s.total_received
     );
     let waits = outcome.homeless_ms;
     println!(
