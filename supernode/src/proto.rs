@@ -127,7 +127,9 @@ pub enum Input {
         /// From which port it was sent; none if it was not.
         port: Option<u16>,
     },
-    /// Stop being a supernode: tell everybody, hand children their alternatives.
+    /// Stop being a supernode soon: hand the children their alternatives, and tell everybody once they have gone, or a few seconds later.
+    Drain,
+    /// Stop being a supernode now: tell everybody, hand children their alternatives.
     StepDown,
     /// The time that `poll_timeout` gave has come.
     Timeout,

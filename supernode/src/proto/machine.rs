@@ -55,6 +55,10 @@ pub const DEFAULT_CAPACITY: u32 = 100;
 /// After stepping down, children that stayed are told again this often (guess: longer than it takes to attach elsewhere).
 const REMIND_EVERY: Duration = Duration::from_secs(3);
 
+/// How long the children of one that drains are served as ever, until the others are told that it leaves (guess: a survey and an attachment,
+/// and both again).
+const DRAIN: Duration = Duration::from_secs(5);
+
 /// What its owner decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -86,6 +90,8 @@ pub struct Supernode {
     crl: Option<Box<[u8]>>,
     /// When children that are still here after stepping down are told again.
     remind_at: Option<Instant>,
+    /// Until when we wait for the children to go, before we step down.
+    draining: Option<Instant>,
 }
 
 impl Default for Config {
@@ -125,6 +131,7 @@ impl Supernode {
             told_by: Groups::ONE,
             crl: None,
             remind_at: None,
+            draining: None,
             world,
         };
         supernode.place_anew();
@@ -154,6 +161,7 @@ impl Supernode {
             Input::DialBackSent { asker, token, port } => {
                 dial_back::on_sent(asker, token, port, &mut self.world);
             }
+            Input::Drain => self.handle_drain(),
             Input::StepDown => self.handle_step_down(),
             Input::Timeout => self.handle_timeout(),
         }
@@ -180,6 +188,7 @@ impl Supernode {
             self.publishing.poll_timeout(),
             self.offers.poll_timeout(),
             self.remind_at,
+            self.draining,
             Some(self.telling.poll_timeout()),
             self.shedding.poll_timeout(),
         ];
@@ -288,6 +297,8 @@ impl Supernode {
                 self.ping(vec![node]);
             } else if let Some(node) = self.world.poll_closed() {
                 self.on_link_down(node);
+            } else if self.draining.is_some() && self.is_empty() {
+                self.handle_step_down();
             } else {
                 return;
             }
@@ -359,7 +370,28 @@ impl Supernode {
         self.directory.handle_members(self.division(), self.world.now);
     }
 
+    /// Until the children have gone they are found here.
+    fn handle_drain(&mut self) {
+        if !self.takes_children() {
+            return;
+        }
+        self.draining = Some(self.world.now.instant + DRAIN);
+        self.membership.handle_drain(&mut self.world);
+        self.look_around();
+        self.send_children_away();
+    }
+
+    fn takes_children(&self) -> bool {
+        self.membership.is_serving() && self.draining.is_none()
+    }
+
+    /// Whether nobody is here, but perhaps ourselves.
+    fn is_empty(&self) -> bool {
+        self.children.len() == usize::from(self.children.contains(&self.world.own()))
+    }
+
     fn handle_step_down(&mut self) {
+        self.draining = None;
         self.membership.handle_step_down(&mut self.world);
         self.searches.handle_step_down(&mut self.world);
         self.lookups.handle_step_down(&mut self.world);
@@ -388,6 +420,9 @@ impl Supernode {
     }
 
     fn handle_timeout(&mut self) {
+        if self.draining.is_some_and(|at| at <= self.world.now.instant) {
+            self.handle_step_down();
+        }
         if self.remind_at.is_some_and(|at| at <= self.world.now.instant) {
             self.send_children_away();
         }

@@ -240,6 +240,12 @@ impl Membership {
         self.renew(world);
     }
 
+    /// We take nobody any more.
+    pub(super) fn handle_drain(&mut self, world: &mut World) {
+        self.own.close(world);
+        self.tell_own(world);
+    }
+
     /// We stop being a supernode.
     pub(super) fn handle_step_down(&mut self, world: &mut World) {
         self.own.step_down(world);

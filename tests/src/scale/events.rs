@@ -103,7 +103,7 @@ impl Net {
 
     /// A supernode hands its children their alternatives. Its process goes on.
     pub fn step_down(&mut self, peer: Peer) {
-        self.tell_super(peer, supernode::Input::StepDown, NO_CAUSE);
+        self.tell_super(peer, supernode::Input::Drain, NO_CAUSE);
     }
 
     /// Cuts the peers that `far` names off from the others: links across break without a word, and no new ones come about.

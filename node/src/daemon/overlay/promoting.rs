@@ -177,7 +177,7 @@ impl OverlayTask {
             return self.tell_role(Input::Serving(true));
         }
         info!(why = %self.role.why(), "this node steps down");
-        self.tell_supernode(supernode::Input::StepDown);
+        self.tell_supernode(supernode::Input::Drain);
         self.role.draining = Some(Instant::now() + DRAIN);
         self.client.handle(client::Input::Candidates(others), now());
         self.client.handle(client::Input::Serving(false), now());

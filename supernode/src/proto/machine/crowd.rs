@@ -68,7 +68,7 @@ impl Supernode {
 
     /// Hands some of the children on that are too many, if others have room.
     pub(super) fn shed(&mut self) {
-        let room = self.elsewhere() == Elsewhere::Room && self.membership.is_serving();
+        let room = self.elsewhere() == Elsewhere::Room && self.takes_children();
         let own = self.world.own();
         let children: Vec<_> = self.children.nodes().filter(|child| *child != own).collect();
         // We are a child of our own, and take a place like any other.

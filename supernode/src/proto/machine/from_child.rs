@@ -107,7 +107,7 @@ impl Supernode {
     }
 
     fn on_attach(&mut self, from: NodeId, presence: Signed<Presence>, journal: JournalMark) {
-        if !self.membership.is_serving() && from != self.world.own() {
+        if !self.takes_children() && from != self.world.own() {
             if self.membership.records().nth(1).is_some() {
                 return self.redirect(from);
             }
@@ -155,7 +155,7 @@ impl Supernode {
     }
 
     fn on_standby(&mut self, from: NodeId) {
-        if !self.membership.is_serving() {
+        if !self.takes_children() {
             self.world.tell_child(from, ToChild::Refused(Refusal::NotASupernode));
         } else if self.children.on_standby(from) {
             self.world.tell_child(from, ToChild::StandbyKept);

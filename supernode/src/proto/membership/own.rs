@@ -87,6 +87,12 @@ impl Own {
         self.sign(world);
     }
 
+    /// There is no room here from now on.
+    pub(super) fn close(&mut self, world: &World) {
+        self.record.content.capacity = 0;
+        self.sign(world);
+    }
+
     pub(super) fn step_down(&mut self, world: &World) {
         self.record.content.serving = false;
         self.sign(world);

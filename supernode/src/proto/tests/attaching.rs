@@ -313,6 +313,40 @@ fn stepping_down_hands_the_children_their_alternatives_and_leaves() {
 }
 
 #[test]
+fn who_drains_is_found_until_the_children_have_gone() {
+    let mut net = Net::of(3);
+    net.share("bob", "s0", &["julia"]);
+    net.attach("alice", "s1", 0);
+    net.run(SECOND);
+    net.heard("bob");
+    net.tell("s0", crate::proto::Input::Drain);
+    net.run(SECOND);
+    assert_eq!(redirected(&mut net, "bob"), Some(2));
+    net.attach("carol", "s0", 0);
+    net.run(LATENCY);
+    assert_eq!(redirected(&mut net, "carol"), Some(2), "it takes nobody any more");
+    assert_eq!(net.search("alice", "s1", words("julia", 5)).0.len(), 1, "bob did not go yet");
+    assert_eq!(net.supernode("s1").members().count(), 3);
+    net.share("bob", "s1", &["julia"]);
+    net.cut("bob", "s0");
+    net.run(LATENCY * 2);
+    assert_eq!(net.supernode("s1").members().count(), 2, "nobody is left there");
+    assert_eq!(net.search("alice", "s1", words("julia", 5)).0.len(), 1);
+}
+
+#[test]
+fn who_drains_leaves_in_the_end_whoever_stays() {
+    let mut net = Net::of(2);
+    net.attach("bob", "s0", 0);
+    net.run(SECOND);
+    net.tell("s0", crate::proto::Input::Drain);
+    net.run(SECOND * 4);
+    assert_eq!(net.supernode("s1").members().count(), 2);
+    net.run(SECOND * 2);
+    assert_eq!(net.supernode("s1").members().count(), 1);
+}
+
+#[test]
 fn who_steps_down_tells_a_child_that_stays_again_and_one_that_went_no_more() {
     let mut net = Net::of(3);
     net.attach("alice", "s0", 0);

@@ -285,7 +285,7 @@ fn children_of_one_that_steps_down_are_told_to_ask_elsewhere() {
     net.run(SECOND);
     net.silence("s1");
     net.say("alice", "s0", ToHome::Search { id: RequestId(3), query: words("julia", 5) });
-    net.say("alice", "s0", ToHome::Lookup { id: RequestId(4), user: "bob".parse().unwrap() });
+    net.say("alice", "s0", ToHome::Lookup { id: RequestId(4), user: "carol".parse().unwrap() });
     net.run(LATENCY);
     net.heard("alice");
     net.tell("s0", crate::proto::Input::StepDown);

@@ -187,6 +187,20 @@ impl Crowd {
         lost
     }
 
+    /// The same, at the best moment of the next second: that a link was closed arrives half a round trip later, and who does not know it yet has
+    /// no way for as long.
+    pub(super) fn lasting_lost_ways(&mut self, which: impl Fn(&NodeId, &NodeId) -> bool) -> usize {
+        let mut least = self.lost_ways(&which);
+        for _ in 0..5 {
+            if least == 0 {
+                break;
+            }
+            self.run(Duration::from_millis(200));
+            least = least.min(self.lost_ways(&which));
+        }
+        least
+    }
+
     /// What is missing of one whole net, divided by so many bits.
     pub(super) fn flaws(&self, bits: u8) -> Vec<String> {
         let mut flaws = Vec::new();
