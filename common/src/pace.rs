@@ -16,8 +16,8 @@ pub enum Pace {
     /// Within 4 s: a connection on which somebody waits; a home with few children; a full mesh of few.
     #[default]
     Quick,
-    /// Within 11 s: a home with many children. They are findable again within the 20 s of RON, with 9 for the way to the next home. 100
-    /// take 1.9 kB/s.
+    /// Within 12 s: a home with many children. They are findable again within the 20 s of RON, with 8 for the way to the next home. 100
+    /// take 1.6 kB/s.
     Brisk,
     /// Within 15 s: supernodes of one group. There are dozens, and whatever one of them is asked another is asked, too (guess). 20 take
     /// 0.3 kB/s.
@@ -32,7 +32,7 @@ impl Pace {
     pub const fn keep_alive(self) -> Duration {
         Duration::from_millis(match self {
             Self::Quick => 1200,
-            Self::Brisk => 3500,
+            Self::Brisk => 4000,
             Self::Steady => 5000,
             Self::Calm => 20_000,
         })
@@ -42,7 +42,7 @@ impl Pace {
     pub const fn silence(self) -> Duration {
         Duration::from_millis(match self {
             Self::Quick => 3600,
-            Self::Brisk => 10_500,
+            Self::Brisk => 12_000,
             Self::Steady => 15_000,
             Self::Calm => 60_000,
         })

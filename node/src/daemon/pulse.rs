@@ -55,7 +55,15 @@ pub enum Due {
 impl Pulse {
     /// Of a link that was opened at `now`.
     pub fn new(ours: bool, now: Instant) -> Self {
-        Self { ours, wanted: Pace::Calm, told: Pace::Calm, heard: 0, heard_at: now, sent_at: now, look_at: now }
+        Self {
+            ours,
+            wanted: Pace::Calm,
+            told: Pace::Calm,
+            heard: 0,
+            heard_at: now,
+            sent_at: now,
+            look_at: now,
+        }
     }
 
     /// The link's end must be noticed so soon from now on: what to tell the peer, if that is new.

@@ -107,27 +107,26 @@ impl Directory {
         self.entries.get(node).map(|entry| entry.sequence)
     }
 
-    /// A presence to hold. One that we hold already costs nothing; from its home it says that the node is there again.
+    /// A presence to hold; whether it was taken. One that we hold already costs nothing; from its home it says that the node is there again.
     pub(super) fn on_store(
         &mut self,
         from: NodeId,
         stored: Stored,
         pay: impl FnOnce(&mut World) -> bool,
         world: &mut World,
-    ) {
+    ) -> bool {
         let claimed = codec::decode::<Presence>(&stored.presence.payload).ok();
         if let Some(entry) = claimed.and_then(|claimed| self.entries.get_mut(&claimed.node))
             && entry.signed == stored.presence
         {
             entry.here |= entry.home == from;
-            return;
+            return false;
         }
-        if pay(world)
-            && let Some(verified) = world.presence(stored.presence)
-        {
+        let verified = if pay(world) { world.presence(stored.presence) } else { None };
+        verified.is_some_and(|verified| {
             let over = self.lately.is_over(&verified.content, world.now.instant);
-            self.take(&verified, stored.here && (from == verified.content.home || !over), world);
-        }
+            self.take(&verified, stored.here && (from == verified.content.home || !over), world)
+        })
     }
 
     /// Takes a verified presence of our own child.
@@ -141,12 +140,12 @@ impl Directory {
         self.take(verified, true, world);
     }
 
-    fn take(&mut self, verified: &Verified<Presence>, here: bool, world: &mut World) {
+    fn take(&mut self, verified: &Verified<Presence>, here: bool, world: &mut World) -> bool {
         let Verified { content: presence, signer, signed } = verified;
         if self.sequence_of(&presence.node).is_some_and(|known| known >= presence.sequence) {
             world.counters.bad_records += 1;
             tracing::debug!(node = %presence.node, "an old presence");
-            return;
+            return false;
         }
         self.remove(&presence.node);
         self.make_room(&signer.user);
@@ -162,6 +161,7 @@ impl Directory {
             signed: signed.clone(),
         };
         self.entries.insert(presence.node, entry);
+        true
     }
 
     /// A home says that a node is there no more.

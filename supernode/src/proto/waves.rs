@@ -1,7 +1,7 @@
 //! Whom a search asks next: a pure plan.
 //!
-//! The first wave is as many supernodes as give enough results if each that matches has as much as our own children, and one at the least, and half as
-//! many again; so of what is popular there is enough at once. First the nearest matching members of our own group; then group by group, by the
+//! The first wave is as many supernodes as give enough results if each that matches has as much as our own children, and one at the least, and a quarter
+//! more; so of what is popular there is enough at once. First the nearest matching members of our own group; then group by group, by the
 //! nearest contact: a group counts as many supernodes as match in our own, which is what summaries tell of how popular the words are. Where nobody
 //! matches in ours the first wave is a few groups. What a wave finds shows how many of the others it takes to find the rest.
 //! While nothing is found waves grow fast: most queries that find nothing at first find nothing at all, and each wave costs a round trip.
@@ -18,8 +18,8 @@ pub(super) const FIRST_WAVE: usize = 8;
 pub(super) const MAX_WAVE: usize = 1024;
 /// How much a wave that found nothing grows.
 const GROWTH: usize = 4;
-/// The first wave beyond what should be enough: half as many again (guess: words may match that stand in different names).
-const MARGIN: (usize, usize) = (3, 2);
+/// The first wave beyond what should be enough: a quarter more (guess: words may match that stand in different names).
+const MARGIN: (usize, usize) = (5, 4);
 
 /// One that may be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +144,7 @@ mod tests {
     fn the_nearest_are_asked_first_and_everybody_once() {
         let mut plan = plan(60, 0);
         let mut asked = plan.next_wave(0, 20);
-        assert_eq!(asked.len(), 30);
+        assert_eq!(asked.len(), 25);
         assert_eq!(asked[..8], (0..8).map(|n| Target::Mate(node(n))).collect::<Vec<_>>());
         while !plan.is_done() {
             asked.extend(plan.next_wave(0, 50));
@@ -160,18 +160,18 @@ mod tests {
     fn a_wave_is_as_large_as_the_shortage() {
         let after_first = |found| {
             let mut plan = plan(200, 0);
-            assert_eq!(plan.next_wave(0, 20).len(), 30, "one result each would do, and some more");
+            assert_eq!(plan.next_wave(0, 20).len(), 25, "one result each would do, and some more");
             plan.next_wave(found, 20).len()
         };
-        assert_eq!(after_first(0), 120, "nothing found: ask four times as many");
-        assert_eq!(after_first(15), 10, "every second one has one: ten more will do");
-        assert_eq!(after_first(1), 170, "all that are left");
+        assert_eq!(after_first(0), 100, "nothing found: ask four times as many");
+        assert_eq!(after_first(15), 9, "three of five have one: nine more will do");
+        assert_eq!(after_first(1), 175, "all that are left");
         assert_eq!(after_first(20), 0, "enough");
     }
 
     #[test]
     fn what_our_own_children_have_tells_how_many_to_ask() {
-        assert_eq!(plan(200, 0).next_wave(2, 50).len(), 36);
+        assert_eq!(plan(200, 0).next_wave(2, 50).len(), 30);
         assert_eq!(plan(200, 0).next_wave(25, 50).len(), 8, "never fewer");
     }
 
@@ -191,8 +191,8 @@ mod tests {
 
     #[test]
     fn the_summaries_of_the_own_group_tell_how_many_groups_are_asked_at_once() {
-        assert_eq!(plan(13, 15).next_wave(0, 50).len(), 13 + 5, "each fourth of five knows the word");
-        assert_eq!(plan(1, 100).next_wave(0, 50).len(), 1 + 74, "it is rare");
+        assert_eq!(plan(13, 15).next_wave(0, 50).len(), 13 + 4, "each fourth of five knows the word");
+        assert_eq!(plan(1, 100).next_wave(0, 50).len(), 1 + 62, "it is rare");
         assert_eq!(plan(0, 100).next_wave(0, 50).len(), 8, "nobody knows");
     }
 

@@ -52,7 +52,7 @@ impl Supernode {
             for stored in presences {
                 for (to, hops) in self.instead_of(node, Place::of_user(&stored.user), hops) {
                     match to == self.world.own() {
-                        true => self.directory.on_store(to, stored.clone(), |_| true, &mut self.world),
+                        true => _ = self.directory.on_store(to, stored.clone(), |_| true, &mut self.world),
                         false => outgoing.entry((to, hops)).or_default().push(stored.clone()),
                     }
                 }

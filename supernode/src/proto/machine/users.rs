@@ -114,22 +114,41 @@ impl Supernode {
     pub(super) fn on_store(&mut self, from: NodeId, presences: Vec<Stored>, hops: u8) {
         let mut outgoing = Outgoing::new();
         for stored in presences {
+            let place = Place::of_user(&stored.user);
             if hops == 0 {
                 let pay = |world: &mut World| world.charge(&from, Charge::Presence, 1);
-                self.directory.on_store(from, stored, pay, &mut self.world);
+                if self.directory.on_store(from, stored.clone(), pay, &mut self.world) {
+                    for to in self.as_divided_now(place) {
+                        outgoing.entry(to).or_default().push(stored.clone());
+                    }
+                }
                 continue;
             }
             if !self.world.charge(&from, Charge::Presence, 1) {
                 break;
             }
-            for (to, hops) in self.onward(Place::of_user(&stored.user), hops) {
+            for (to, hops) in self.onward(place, hops) {
                 match to == self.world.own() {
-                    true => self.directory.on_store(from, stored.clone(), |_| true, &mut self.world),
+                    true => _ = self.directory.on_store(from, stored.clone(), |_| true, &mut self.world),
                     false => outgoing.entry((to, hops)).or_default().push(stored.clone()),
                 }
             }
         }
         self.send_stores(outgoing);
+    }
+
+    /// Who also holds what was sent to us by somebody who sees the net divided as it was before: who would hold it alone would forget it with the
+    /// former division.
+    fn as_divided_now(&self, place: Place) -> Vec<(NodeId, u8)> {
+        if self.membership.former_groups().is_none() || self.holds(place) {
+            return Vec::new();
+        }
+        let groups = self.membership.groups();
+        if self.is_ours(place, groups) {
+            return self.holders(place, groups).into_iter().map(|holder| (holder, 0)).collect();
+        }
+        let contacts = contacts_for(place, groups, &self.membership, &self.world.links);
+        contacts.into_iter().take(1).map(|contact| (contact, 1)).collect()
     }
 
     pub(super) fn on_gone(&mut self, from: NodeId, departure: Departure, user: UserName, hops: u8) {
