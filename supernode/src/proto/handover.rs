@@ -7,7 +7,8 @@
 //! When a group splits, the three old holders of a key may all find themselves in the half where it does not belong: the first of them sends it
 //! across.
 //!
-//! While two divisions of the net count, nothing is forgotten: who still sees the former one asks the former holders.
+//! While two divisions of the net count, nothing is forgotten: who still sees the former one asks the former holders. And nobody forgets an entry
+//! without having offered it to those who hold it now: while many come at once not all see the same members, and each may take another for the first.
 
 use std::time::{Duration, Instant};
 
@@ -109,13 +110,14 @@ impl Handover {
         let after = division.holders(place);
         let stays = division.changing || after.contains(&own);
         let first = before.iter().find(|holder| division.members.contains(holder));
-        let to = match first == Some(&own) {
-            true => after.into_iter().filter(|holder| !before.contains(holder)).collect(),
-            false => Vec::new(),
+        let to = match (first == Some(&own), stays) {
+            (true, _) => after.into_iter().filter(|holder| !before.contains(holder)).collect(),
+            (false, true) => Vec::new(),
+            (false, false) => after,
         };
         let its_group = place.group(division.groups);
         let inside = before.iter().any(|holder| division.groups.of(&holder.0) == its_group);
-        let across = its_group != division.group && !inside && before.first() == Some(&own);
+        let across = its_group != division.group && (!stays || !inside && before.first() == Some(&own));
         Moves { to, across, stays }
     }
 }

@@ -56,8 +56,8 @@ pub const DEFAULT_CAPACITY: u32 = 100;
 const REMIND_EVERY: Duration = Duration::from_secs(3);
 
 /// How long the children of one that drains are served as ever, until the others are told that it leaves (guess: a survey and an attachment,
-/// and both again).
-const DRAIN: Duration = Duration::from_secs(5);
+/// several times over; its process lives twice as long).
+const DRAIN: Duration = Duration::from_secs(15);
 
 /// What its owner decides.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -225,8 +225,8 @@ impl<'a> Run<'a> {
                 self.plan(life, Chance::SupernodeEnds(peer));
             }
             Chance::Leaves(peer) => {
-                /// A supernode that stepped down goes when its children had time to go.
-                const DRAIN: Duration = Duration::from_secs(10);
+                /// A supernode that stepped down goes when its children had time to go (as long as the real one's process).
+                const DRAIN: Duration = Duration::from_secs(30);
                 self.net.step_down(peer);
                 self.planned += 1;
                 self.net.kill_at(peer, self.net.now() + DRAIN);

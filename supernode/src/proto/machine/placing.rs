@@ -57,10 +57,11 @@ impl Supernode {
 
     pub(super) fn division(&self) -> Division {
         let groups = self.membership.groups();
+        let alive = |mate: &NodeId| !self.world.links.is_silent(mate);
         Division {
             groups,
             group: groups.of(&self.world.own().0),
-            members: self.membership.mates().chain([self.world.own()]).collect(),
+            members: self.membership.mates().filter(alive).chain([self.world.own()]).collect(),
             changing: self.membership.former_groups().is_some(),
         }
     }

@@ -340,7 +340,7 @@ fn who_drains_leaves_in_the_end_whoever_stays() {
     net.attach("bob", "s0", 0);
     net.run(SECOND);
     net.tell("s0", crate::proto::Input::Drain);
-    net.run(SECOND * 4);
+    net.run(SECOND * 14);
     assert_eq!(net.supernode("s1").members().count(), 2);
     net.run(SECOND * 2);
     assert_eq!(net.supernode("s1").members().count(), 1);
