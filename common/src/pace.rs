@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Links of one purpose that a node can keep at [`Pace::Quick`]: 16 take 0.8 kB/s of the 5 that all signalling may cost.
+/// Children that a home can have at [`Pace::Quick`]: 32 take 1.6 kB/s of the 5 that all signalling may cost, as much as 100 at [`Pace::Brisk`].
+pub const FEW_CHILDREN: usize = 32;
+/// Supernodes of one full mesh that can be linked at [`Pace::Quick`]: 16 take 0.8 kB/s.
 pub const FEW_LINKS: usize = 16;
 
 /// How soon the end of a link is noticed; quicker ones first.

@@ -5,7 +5,7 @@
 //! so with a [`LinkMessage::Pulse`], and says it again whenever nothing was heard for as long; the peer acknowledges. Both sides then know
 //! how long silence may last, and close the connection after that. If both want the same pace, who opened the link says it.
 //!
-//! Invariant: of three pulses or their acknowledgements one arrives, or the link ends.
+//! Invariant: a link does not end before two pulses in a row, or their acknowledgements, were lost.
 
 use std::{
     sync::{Arc, Weak},
@@ -219,7 +219,7 @@ mod tests {
             let mut pair = Pair::new();
             pair.want(0, Pace::Brisk);
             assert_eq!(pair.run(MINUTE, None), None);
-            assert!((14..=18).contains(&pair.said[0]) && pair.said[1] == 0, "{:?}", pair.said);
+            assert!((12..=16).contains(&pair.said[0]) && pair.said[1] == 0, "{:?}", pair.said);
             let noticed = pair.run(MINUTE, Some(dead)).expect("it is noticed");
             assert!(noticed <= Pace::Brisk.silence() + Pace::Brisk.keep_alive(), "{noticed:?}");
         }
@@ -234,7 +234,7 @@ mod tests {
         }
         pair.want(0, Pace::Quick);
         let noticed = pair.run(MINUTE, Some(1)).expect("it is noticed");
-        assert!(noticed < Duration::from_secs(4), "{noticed:?}");
+        assert!(noticed <= Duration::from_secs(4), "{noticed:?}");
     }
 
     #[test]

@@ -40,6 +40,8 @@ use super::{
 const ANSWER_WAIT: Duration = Duration::from_millis(1500);
 /// How often a node at home measures again: twice in any five minutes, as iroh's rule asks.
 pub const SURVEY_EVERY: Duration = Duration::from_secs(140);
+/// How long a home that we left is kept until the new one has all our files (guess: a million of them, at the 20,000 a second that it takes).
+const PART_WITHIN: Duration = Duration::from_secs(60);
 /// How often it asks its home for a fresh list: as long as a supernode's record lives.
 const LIST_EVERY: Duration = Duration::from_secs(600);
 
@@ -111,6 +113,8 @@ pub(super) struct Homing {
     serving: bool,
     stage: Stage,
     home: Option<NodeId>,
+    /// The home before, which stays one until the new home has all our files, or until then: a move hides nothing.
+    parting: Option<(NodeId, Instant)>,
     standby: Standby,
     links: Links,
     backoff: Backoff,
@@ -128,6 +132,7 @@ impl Homing {
             serving,
             stage: Stage::Resting { until: now.instant },
             home: None,
+            parting: None,
             standby: Standby::default(),
             links: Links::default(),
             backoff: Backoff::default(),
@@ -165,7 +170,8 @@ impl Homing {
             Stage::Left => return None,
         };
         let standby = self.home.and_then(|_| self.standby.poll_timeout());
-        stage.into_iter().chain(standby).min()
+        let parting = self.parting.map(|(_, until)| until);
+        stage.into_iter().chain(standby).chain(parting).min()
     }
 
     /// This node became a supernode, or is one no longer.
@@ -198,6 +204,7 @@ impl Homing {
     /// Leaves: every link is closed, nothing is begun any more.
     pub(super) fn handle_leave(&mut self) {
         self.home = None;
+        self.parting = None;
         self.standby = Standby::default();
         self.stage = Stage::Left;
         self.prune();
@@ -234,6 +241,7 @@ impl Homing {
             return;
         }
         scene.hosts.handle_failed(node, scene.now);
+        self.parting.take_if(|(old, _)| *old == node);
         if self.standby.node() == Some(node) {
             self.standby_failed(scene);
         }
@@ -285,14 +293,28 @@ impl Homing {
         }
     }
 
+    /// The home has all our files: the one before is needed no more.
+    pub(super) fn on_registered(&mut self) {
+        self.part();
+        self.prune();
+    }
+
+    fn part(&mut self) {
+        if let Some((old, _)) = self.parting.take() {
+            self.actions.push_back(Action::Detach(old));
+        }
+    }
+
     /// A supernode took us in. True if that makes it the new home.
     pub(super) fn on_attached(&mut self, from: NodeId, scene: &mut Scene<'_>) -> bool {
         match self.stage {
             Stage::Attaching { to, .. } if to == from => {}
             _ => return false,
         }
+        self.parting.take_if(|(old, _)| *old == from);
         if let Some(old) = self.home.replace(from).filter(|old| *old != from) {
-            self.actions.push_back(Action::Detach(old));
+            self.part();
+            self.parting = Some((old, scene.now.instant + PART_WITHIN));
             self.actions.push_back(Action::Pace(old, Pace::Calm));
         }
         if from != self.own.node {
@@ -365,6 +387,9 @@ impl Homing {
     /// Time passed.
     pub(super) fn handle_timeout(&mut self, scene: &mut Scene<'_>) {
         let now = scene.now.instant;
+        if self.parting.is_some_and(|(_, until)| until <= now) {
+            self.part();
+        }
         match &self.stage {
             Stage::Resting { until } if *until <= now => self.seek(scene),
             Stage::Scouting(survey) if survey.is_over(scene.now) => self.rest(scene),

@@ -6,7 +6,7 @@
 
 use nearmesh_common::{
     NodeId,
-    pace::{FEW_LINKS, Pace},
+    pace::{FEW_CHILDREN, Pace},
     wire::home::ToChild,
 };
 
@@ -27,7 +27,7 @@ impl Default for Pacing {
 impl Pacing {
     /// We have so many children: what all of them are to be told, if that is another pace than before.
     pub(super) fn handle_load(&mut self, children: usize) -> Option<Pace> {
-        let few = children <= if self.few { FEW_LINKS } else { FEW_LINKS / 2 };
+        let few = children <= if self.few { FEW_CHILDREN } else { FEW_CHILDREN / 2 };
         (std::mem::replace(&mut self.few, few) != few).then(|| self.pace())
     }
 

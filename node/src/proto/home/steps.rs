@@ -207,7 +207,7 @@ impl Homing {
             | Stage::Attaching { to: node, .. } => Some(node),
             _ => None,
         };
-        let needed = [self.home, busy, self.standby.node()];
+        let needed = [self.home, busy, self.standby.node(), self.parting.map(|(old, _)| old)];
         let closed = self.links.prune(|node| needed.contains(&Some(node)));
         self.actions.extend(closed.into_iter().map(Action::Close));
     }

@@ -64,6 +64,30 @@ fn a_home_that_holds_a_part_gets_only_the_rest() {
 }
 
 #[test]
+fn a_home_is_left_only_when_the_next_one_has_every_file() {
+    let mut scene = sharing(700);
+    scene.receive(1, ToChild::Published(mark(700)));
+    scene.closed.clear();
+    let alternatives = vec![scene.record(2)];
+    scene.receive(1, ToChild::Redirect(alternatives));
+    assert_eq!(scene.home(), Some(2));
+    let left = |scene: &Scene| scene.sent_to(1, |message| matches!(message, ToHome::Detach(_)));
+    scene.receive(2, ToChild::Published(mark(500)));
+    assert_eq!((left(&scene), scene.closed.contains(&1)), (0, false), "200 are found only there");
+    scene.receive(2, ToChild::Published(mark(700)));
+    assert_eq!(left(&scene), 1);
+}
+
+#[test]
+fn a_home_that_never_has_every_file_keeps_nobody_at_the_one_before() {
+    let mut scene = sharing(700);
+    let alternatives = vec![scene.record(2)];
+    scene.receive(1, ToChild::Redirect(alternatives));
+    scene.advance(Duration::from_secs(61));
+    assert_eq!(scene.sent_to(1, |message| matches!(message, ToHome::Detach(_))), 1);
+}
+
+#[test]
 fn a_home_that_holds_another_journal_gets_everything() {
     let mut scene = sharing(700);
     scene.supernode(2).holds = JournalMark { epoch: EPOCH - 1, revision: 400 };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nearmesh_common::{
     nat::Reach,
-    pace::{FEW_LINKS, Pace},
+    pace::{FEW_CHILDREN, FEW_LINKS, Pace},
     presence::{LIFETIME, Presence},
     signed::Signed,
     supernode_record::SupernodeRecord,
@@ -418,7 +418,7 @@ fn paced(net: &mut Net, child: &str) -> Option<Pace> {
 fn children_are_told_to_be_quick_while_they_are_few() {
     let mut net = Net::new();
     net.start("s0", Config::default(), &[]);
-    let children: Vec<_> = (0..=FEW_LINKS).map(|number| format!("child{number}")).collect();
+    let children: Vec<_> = (0..=FEW_CHILDREN).map(|number| format!("child{number}")).collect();
     let (last, first) = children.split_last().expect("there are some");
     for child in first {
         net.attach(child, "s0", 0);
@@ -431,7 +431,7 @@ fn children_are_told_to_be_quick_while_they_are_few() {
     net.attach("late", "s0", 0);
     net.run(SECOND);
     assert_eq!(paced(&mut net, "late"), None, "that is what a child takes for granted");
-    let (gone, left) = children.split_at(FEW_LINKS / 2);
+    let (gone, left) = children.split_at(FEW_CHILDREN / 2);
     gone.iter().for_each(|child| net.cut(child, "s0"));
     net.run(SECOND);
     assert!(left.iter().all(|child| paced(&mut net, child).is_none()), "one more or less does not matter");
