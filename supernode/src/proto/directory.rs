@@ -107,8 +107,7 @@ impl Directory {
         self.entries.get(node).map(|entry| entry.sequence)
     }
 
-    /// A presence to hold; whether it was taken. One that we hold already costs nothing; from its home it says that the node is there again,
-    /// from a mate perhaps that it is not.
+    /// A presence to hold; whether it was taken. One that we hold already costs nothing; from its home it says that the node is there again.
     pub(super) fn on_store(
         &mut self,
         from: NodeId,
@@ -120,7 +119,7 @@ impl Directory {
         if let Some(entry) = claimed.and_then(|claimed| self.entries.get_mut(&claimed.node))
             && entry.signed == stored.presence
         {
-            entry.here = entry.home == from || entry.here && stored.here;
+            entry.here |= entry.home == from;
             return false;
         }
         let verified = if pay(world) { world.presence(stored.presence) } else { None };

@@ -7,8 +7,10 @@
 //! When a group splits, the three old holders of a key may all find themselves in the half where it does not belong: the first of them sends it
 //! across.
 //!
-//! While two divisions of the net count, nothing is forgotten: who still sees the former one asks the former holders. And nobody forgets an entry
-//! without having offered it to those who hold it now: while many come at once not all see the same members, and each may take another for the first.
+//! While two divisions of the net count, nothing is forgotten: who still sees the former one asks the former holders. And in a net of
+//! several groups nobody forgets an entry without having offered it to those who hold it now: while many come at once not all see the same members, and
+//! each may take another for the first. The price is that a copy which missed that its node left may show it as online once more, until the presence
+//! expires; so one full mesh, where everybody sees everybody, does without.
 
 use std::time::{Duration, Instant};
 
@@ -112,8 +114,8 @@ impl Handover {
         let first = before.iter().find(|holder| division.members.contains(holder));
         let to = match (first == Some(&own), stays) {
             (true, _) => after.into_iter().filter(|holder| !before.contains(holder)).collect(),
-            (false, true) => Vec::new(),
-            (false, false) => after,
+            (false, false) if division.groups != Groups::ONE => after,
+            (false, _) => Vec::new(),
         };
         let its_group = place.group(division.groups);
         let inside = before.iter().any(|holder| division.groups.of(&holder.0) == its_group);

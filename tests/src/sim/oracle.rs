@@ -30,8 +30,8 @@ use super::links::ProcessId;
 /// How long the net may take to know of a change: a summary's and a presence's way to other supernodes, over the
 /// longest distance, with losses.
 pub const SETTLE: Duration = Duration::from_secs(5);
-/// How long after a process died it may still be shown as online: the transport's idle timeout, and [`SETTLE`].
-const FORGET: Duration = Duration::from_secs(9);
+/// How long after a process died it may still be shown as online: as long as a home with many children takes to notice, and [`SETTLE`].
+const FORGET: Duration = Duration::from_secs(21);
 
 /// Something that must not happen, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
