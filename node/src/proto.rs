@@ -28,6 +28,7 @@ use std::{net::SocketAddr, time::Duration};
 use nearmesh_common::{
     NodeId, UnixMillis, UserName,
     pace::Pace,
+    supernode_record::SupernodeRecord,
     wire::{
         NodeAddress,
         file::{Change, JournalMark},
@@ -153,6 +154,13 @@ pub struct Load {
     pub children: u32,
     /// How many it takes.
     pub capacity: u32,
+}
+
+impl Load {
+    /// What its record says.
+    pub fn of(record: &SupernodeRecord) -> Self {
+        Self { children: record.children, capacity: record.capacity }
+    }
 }
 
 /// Something is to be done.

@@ -22,5 +22,4 @@ pub use io::{
     peer_path::{PathNews, PeerPath, PeerPathError},
     probe::Probe,
     tls::{TlsConfigs, TlsError},
-    transport::Pace,
 };

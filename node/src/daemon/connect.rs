@@ -14,10 +14,11 @@ use std::{
 use nearmesh_common::{
     NodeId,
     nat::Reach,
+    pace::Pace,
     presence::Presence,
     wire::{NodeAddress, query::Source},
 };
-use nearmesh_relay::{DialError, Pace, PeerPathError};
+use nearmesh_relay::{DialError, PeerPathError};
 use thiserror::Error;
 use tokio::time::sleep;
 

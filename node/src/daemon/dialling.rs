@@ -3,9 +3,9 @@
 use std::{net::SocketAddr, time::Duration};
 
 use nearmesh_common::{
-    NodeId, dialable::is_dialable, presence::MAX_ADDRESSES, scope::Scope, wire::NodeAddress,
+    NodeId, dialable::is_dialable, pace::Pace, presence::MAX_ADDRESSES, scope::Scope, wire::NodeAddress,
 };
-use nearmesh_relay::{DialError, Endpoint, Pace};
+use nearmesh_relay::{DialError, Endpoint};
 use thiserror::Error;
 use tokio::{task::JoinSet, time::timeout};
 use tracing::debug;

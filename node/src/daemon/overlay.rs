@@ -210,12 +210,7 @@ impl OverlayTask {
             LinkEvent::Up { id, peer } => self.on_link_up(id, peer),
             LinkEvent::Down { id, node } => {
                 if self.linked.get(&node).is_some_and(|(current, _)| *current == id) {
-                    self.linked.remove(&node);
-                    self.paces.remove(&node);
-                    if self.wanted.remove(&node) {
-                        self.client.handle(client::Input::LinkDown { node }, now());
-                    }
-                    self.tell_supernode(supernode::Input::LinkDown { node });
+                    self.on_link_down(node);
                 }
             }
             LinkEvent::DialFailed { node } => {
@@ -230,6 +225,17 @@ impl OverlayTask {
                 }
             }
         }
+    }
+
+    fn on_link_down(&mut self, node: NodeId) {
+        if self.linked.remove(&node).is_none() {
+            return;
+        }
+        self.paces.remove(&node);
+        if self.wanted.remove(&node) {
+            self.client.handle(client::Input::LinkDown { node }, now());
+        }
+        self.tell_supernode(supernode::Input::LinkDown { node });
     }
 
     fn on_link_up(&mut self, id: LinkId, peer: Peer) {
@@ -357,13 +363,7 @@ impl OverlayTask {
     /// Closes a link. Both machines hear of it as they would of one that broke.
     fn close_link(&mut self, node: NodeId, code: CloseCode) {
         self.node.links.close(node, code);
-        if self.linked.remove(&node).is_some() {
-            self.paces.remove(&node);
-            if self.wanted.remove(&node) {
-                self.client.handle(client::Input::LinkDown { node }, now());
-            }
-            self.tell_supernode(supernode::Input::LinkDown { node });
-        }
+        self.on_link_down(node);
     }
 
     /// Adopts a revocation list that is newer and signed by the root, and spreads it.

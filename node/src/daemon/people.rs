@@ -115,17 +115,12 @@ impl Node {
     async fn rtt_to(&self, presence: &Presence) -> Option<Duration> {
         match self.path_to(presence.node).and_then(|path| path.rtt_ms) {
             Some(ms) => Duration::try_from_secs_f64(ms / 1000.0).ok(),
-            None => self.measure(&presence.addresses).await,
+            None => self.nearest(&presence.addresses, PROBE_ROUNDS).await.map(|(_, rtt)| rtt),
         }
     }
 
-    /// The smallest round trip to any of these addresses, by STUN, from beside the port: who is only measured must remain a stranger to
-    /// this node's NAT, or nobody is left who can tell whether strangers are let in.
-    pub async fn measure(&self, addresses: &[SocketAddr]) -> Option<Duration> {
-        self.nearest(addresses, PROBE_ROUNDS).await.map(|(_, rtt)| rtt)
-    }
-
-    /// The address with the smallest round trip, by STUN, each asked for so many answers.
+    /// The address with the smallest round trip, by STUN from beside the port, each asked for so many answers: who is only measured must
+    /// remain a stranger to this node's NAT, or nobody is left who can tell whether strangers are let in.
     pub async fn nearest(&self, addresses: &[SocketAddr], rounds: u32) -> Option<(SocketAddr, Duration)> {
         let probes = addresses.iter().map(|address| async move {
             let probe = self.endpoint.probe_aside(*address, rounds).await?;

@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use nearmesh_common::{
     NodeId,
+    pace::Pace,
     wire::{
         NodeAddress,
         signal::{End, MAX_SIGNAL_ADDRESSES, SessionId, SignalBody},
     },
 };
-use nearmesh_relay::Pace;
 use tokio::time::sleep;
 use tracing::debug;
 

@@ -105,7 +105,7 @@ impl HostCache {
             return;
         }
         host.heard = Some(record.sequence);
-        host.load = Some(Load { children: record.children, capacity: record.capacity });
+        host.load = Some(Load::of(&record));
         host.addresses = record.addresses;
         self.evict(now);
         self.changed(now);

@@ -48,6 +48,9 @@ use serving::{SPARE_AFTER, Spare, UNFIT_AFTER};
 use super::backoff::jitter;
 use crate::config::Promote;
 
+/// How long children may take to leave a supernode that has stepped down (guess: ten reminders).
+pub const DRAIN: Duration = Duration::from_secs(30);
+
 /// Something happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {

@@ -96,6 +96,11 @@ impl Queue {
         self.wish(|wishes| wishes.stop = true);
     }
 
+    /// The folder that was taken last has been scanned.
+    pub fn scanned(&self) {
+        self.lock().current = None;
+    }
+
     /// Whether a shared folder is being scanned from its top, or waits for it.
     pub fn is_scanning(&self, root: &Path) -> bool {
         let wishes = self.lock();

@@ -58,16 +58,6 @@ impl Alice {
         }
     }
 
-    /// Waits until the first folder is watched: it may be looked at once more for what happened just before.
-    async fn is_watched(&self) {
-        let watched = async {
-            while self.shares.list().unwrap()[0].state != RootState::Watched {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, watched).await.expect("the folder is watched");
-    }
-
     /// Waits until a home that asks would know exactly these names.
     async fn is_known_for(&self, names: &[&str]) -> Vec<FileEntry> {
         let mut mark = self.shares.watch_mark();
@@ -136,7 +126,7 @@ async fn a_watched_folder_follows_what_the_user_does() {
     let alice = Alice::starts();
     let summary = alice.shares(folder.path()).await;
     assert_eq!((summary.files, summary.bytes, summary.problems), (3, 6, 0));
-    alice.is_watched().await;
+    assert_eq!(alice.shares.list().unwrap()[0].state, RootState::Watched);
 
     let before = alice.is_known_for(&["draft.txt", "poem.txt", "song.mp3"]).await;
     fs::rename(at("song.mp3"), at("sub/hymn.mp3")).unwrap();

@@ -89,6 +89,8 @@ impl Worker {
         let totals = self.scanner.store.totals_under(&root).unwrap_or_default();
         let summary =
             Summary { root, files: totals.files, bytes: totals.bytes, problems: progress.problems() };
+        // Before anybody hears of it: who asks then how it stands hears the same.
+        self.queue.scanned();
         if let Some(ticket) = ticket {
             // Whoever asked may have gone.
             let _ = ticket.send(summary.clone());

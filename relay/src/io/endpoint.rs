@@ -9,6 +9,7 @@ use std::{
 use nearmesh_common::{
     NodeId,
     dialable::is_dialable,
+    pace::Pace,
     wire::{relay::RelayRequest, signal::SessionId},
 };
 use quinn::{ClientConfig, ConnectError, Connection, ConnectionError, EndpointConfig, TokioRuntime};
@@ -32,7 +33,6 @@ use super::{
     reservation::Reservation,
     socket::SharedSocket,
     tls::{self, QuicConfigs, TlsConfigs, TlsError},
-    transport::Pace,
 };
 use crate::proto::{
     nat::Token,

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use nearmesh_common::wire::{ALPN, ENROL_ALPN};
+use nearmesh_common::{
+    pace::Pace,
+    wire::{ALPN, ENROL_ALPN},
+};
 use quinn::{
     ClientConfig, ConnectionId, ServerConfig,
     crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
 };
 use thiserror::Error;
 
-use super::{
-    congestion::PathEpoch,
-    transport::{self, Pace},
-};
+use super::{congestion::PathEpoch, transport};
 
 /// A newcomer's first packet carries a destination connection id that begins like this, so that the answerer knows which of
 /// its two faces to show before it reads any TLS. Whoever forges it meets the enrolment protocol, and nothing else.

@@ -3,8 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-pub use nearmesh_common::pace::Pace;
-use nearmesh_common::wire::relay::ChannelId;
+use nearmesh_common::{pace::Pace, wire::relay::ChannelId};
 use quinn::{Connection, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
 use super::congestion::{FreshOnChange, PathEpoch};

@@ -216,7 +216,7 @@ impl Supernode {
             return Pace::Calm;
         }
         match self.membership.groups().bits() {
-            0 if self.membership.members().count() <= FEW_LINKS => Pace::Quick,
+            0 if self.membership.members().len() <= FEW_LINKS => Pace::Quick,
             0 => Pace::Steady,
             _ if self.membership.is_mate(node) => Pace::Steady,
             _ => Pace::Calm,
@@ -435,7 +435,7 @@ impl Supernode {
         self.searches.handle_timeout(&mut self.world);
         let moves = self.directory.handle_timeout(&mut self.world);
         self.send_moves(moves);
-        let linked = self.membership.members().count();
+        let linked = self.membership.members().len();
         let children = self.publishing.handle_timeout(linked, &self.world);
         self.tell_again(children);
         self.tell_offers();

@@ -117,7 +117,7 @@ impl Membership {
     }
 
     /// The members' ids, without our own.
-    pub(super) fn members(&self) -> impl Iterator<Item = NodeId> + Clone {
+    pub(super) fn members(&self) -> impl ExactSizeIterator<Item = NodeId> + Clone {
         self.table.members()
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nearmesh::{
     config::Promote,
-    proto::promotion::{Config, Facts, Input, Output, Promotion, Reached, Waits},
+    proto::promotion::{Config, DRAIN, Facts, Input, Output, Promotion, Reached, Waits},
 };
 use nearmesh_common::wire::home::Neighbourhood;
 use rand::RngExt;
@@ -20,8 +20,6 @@ use super::{
 
 /// How often a node looks at what it can give, and a supernode at how full it is.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How long children may take to leave a supernode that has stepped down, as in the daemon.
-const DRAIN: Duration = Duration::from_secs(30);
 /// What every node here has to give: more than is asked.
 const PLENTY: u64 = 1 << 32;
 

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nearmesh::proto::promotion;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -225,11 +226,9 @@ impl<'a> Run<'a> {
                 self.plan(life, Chance::SupernodeEnds(peer));
             }
             Chance::Leaves(peer) => {
-                /// A supernode that stepped down goes when its children had time to go (as long as the real one's process).
-                const DRAIN: Duration = Duration::from_secs(30);
                 self.net.step_down(peer);
                 self.planned += 1;
-                self.net.kill_at(peer, self.net.now() + DRAIN);
+                self.net.kill_at(peer, self.net.now() + promotion::DRAIN);
             }
         }
     }

@@ -34,8 +34,6 @@ use crate::{
 
 /// How often it is looked at what the machine can give (guess: batteries and memory change slowly).
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// How long children may take to leave a supernode that has stepped down (guess: ten reminders).
-const DRAIN: Duration = Duration::from_secs(30);
 
 /// What concerns the role of this node.
 pub(super) struct Role {
@@ -178,7 +176,7 @@ impl OverlayTask {
         }
         info!(why = %self.role.why(), "this node steps down");
         self.tell_supernode(supernode::Input::Drain);
-        self.role.draining = Some(Instant::now() + DRAIN);
+        self.role.draining = Some(Instant::now() + promotion::DRAIN);
         self.client.handle(client::Input::Candidates(others), now());
         self.client.handle(client::Input::Serving(false), now());
         self.tell_role(Input::Serving(false));
@@ -202,8 +200,7 @@ impl OverlayTask {
 
 fn as_candidate(record: &SupernodeRecord) -> Candidate {
     let address = NodeAddress { node: record.node, addresses: record.addresses.clone() };
-    let load = Load { children: record.children, capacity: record.capacity };
-    Candidate { heard: Some(record.sequence), load: Some(load), ..Candidate::new(address) }
+    Candidate { heard: Some(record.sequence), load: Some(Load::of(record)), ..Candidate::new(address) }
 }
 
 fn file(profile: &Profile) -> PathBuf {

@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use nearmesh_common::{
     NodeId,
     nat::Reach,
+    pace::Pace,
     wire::{
         relay::RelayRequest,
         signal::{RelayOffer, SessionId},
     },
 };
 use nearmesh_relay::{
-    Pace, PathHandle, VirtualAddr,
+    PathHandle, VirtualAddr,
     io::{path_driver::SessionOver, reservation::ReservationEvent},
     kick,
     proto::path::{Input, Route},

@@ -25,7 +25,7 @@ impl Supernode {
 
     /// A member fell silent, or its link ended.
     pub(super) fn handle_lost(&mut self) {
-        self.publishing.handle_lost(self.membership.members().count(), &mut self.world);
+        self.publishing.handle_lost(self.membership.members().len(), &mut self.world);
     }
 
     pub(super) fn ping(&mut self, nodes: Vec<NodeId>) {
@@ -50,11 +50,8 @@ impl Supernode {
         let mut outgoing = Outgoing::new();
         for (presences, hops) in self.receipts.take_back(node) {
             for stored in presences {
-                for (to, hops) in self.instead_of(node, Place::of_user(&stored.user), hops) {
-                    match to == self.world.own() {
-                        true => _ = self.directory.on_store(to, stored.clone(), |_| true, &mut self.world),
-                        false => outgoing.entry((to, hops)).or_default().push(stored.clone()),
-                    }
+                for to in self.instead_of(node, Place::of_user(&stored.user), hops) {
+                    self.hand_on(self.world.own(), &stored, to, &mut outgoing);
                 }
             }
         }

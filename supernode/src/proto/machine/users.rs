@@ -127,14 +127,25 @@ impl Supernode {
             if !self.world.charge(&from, Charge::Presence, 1) {
                 break;
             }
-            for (to, hops) in self.onward(place, hops) {
-                match to == self.world.own() {
-                    true => _ = self.directory.on_store(from, stored.clone(), |_| true, &mut self.world),
-                    false => outgoing.entry((to, hops)).or_default().push(stored.clone()),
-                }
+            for to in self.onward(place, hops) {
+                self.hand_on(from, &stored, to, &mut outgoing);
             }
         }
         self.send_stores(outgoing);
+    }
+
+    /// To a supernode and with so many hops left; or it is this one, which holds it.
+    pub(super) fn hand_on(
+        &mut self,
+        from: NodeId,
+        stored: &Stored,
+        to: (NodeId, u8),
+        outgoing: &mut Outgoing,
+    ) {
+        match to.0 == self.world.own() {
+            true => _ = self.directory.on_store(from, stored.clone(), |_| true, &mut self.world),
+            false => outgoing.entry(to).or_default().push(stored.clone()),
+        }
     }
 
     /// Who also holds what was sent to us by somebody who sees the net divided as it was before: who would hold it alone would forget it with the
@@ -147,8 +158,13 @@ impl Supernode {
         if self.is_ours(place, groups) {
             return self.holders(place, groups).into_iter().map(|holder| (holder, 0)).collect();
         }
-        let contacts = contacts_for(place, groups, &self.membership, &self.world.links);
-        contacts.into_iter().take(1).map(|contact| (contact, 1)).collect()
+        self.contact_for(place).map(|contact| (contact, 1)).into_iter().collect()
+    }
+
+    /// The best contact for a key of another group.
+    fn contact_for(&self, place: Place) -> Option<NodeId> {
+        let groups = self.membership.groups();
+        contacts_for(place, groups, &self.membership, &self.world.links).into_iter().next()
     }
 
     pub(super) fn on_gone(&mut self, from: NodeId, departure: Departure, user: UserName, hops: u8) {
@@ -200,8 +216,7 @@ impl Supernode {
         let mut next = Vec::new();
         let groups = self.membership.groups();
         if !self.is_ours(place, groups) && hops > 1 {
-            let contacts = contacts_for(place, groups, &self.membership, &self.world.links);
-            next.extend(contacts.into_iter().take(1).map(|contact| (contact, hops - 1)));
+            next.extend(self.contact_for(place).map(|contact| (contact, hops - 1)));
         }
         for groups in self.divisions().filter(|groups| self.is_ours(place, *groups)) {
             for holder in self.holders(place, groups) {
@@ -249,10 +264,8 @@ impl Supernode {
             match to {
                 Move::Holder(holder) => outgoing.entry((holder, 0)).or_default().push(stored),
                 Move::Group(place) => {
-                    let groups = self.membership.groups();
-                    let contacts = contacts_for(place, groups, &self.membership, &self.world.links);
-                    for contact in contacts.into_iter().take(1) {
-                        outgoing.entry((contact, 1)).or_default().push(stored.clone());
+                    if let Some(contact) = self.contact_for(place) {
+                        outgoing.entry((contact, 1)).or_default().push(stored);
                     }
                 }
             }
