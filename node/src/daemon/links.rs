@@ -134,9 +134,10 @@ impl Links {
         let lease = node.connect(&Target { pace: Pace::Calm, ..peer.clone().into() }).await?;
         let connection = lease.connection().clone();
         let signer = super::accept::identify(&connection).ok_or(LinkError::Unidentified)?;
+        let pulse = Pulse::new(true, pulse::heard(&connection), Instant::now());
         let (mut send, receive) = connection.open_bi().await.map_err(|_| LinkError::Broken)?;
         write_frame(&mut send, &Open::Link).await.map_err(|_| LinkError::Broken)?;
-        self.admit(signer, Opener::Us, Some(lease), connection, (send, receive)).await;
+        self.admit(signer, (Opener::Us, pulse), Some(lease), connection, (send, receive)).await;
         Ok(())
     }
 
@@ -149,7 +150,8 @@ impl Links {
         lease: Option<Lease>,
         stream: (quinn::SendStream, quinn::RecvStream),
     ) {
-        self.admit(signer, Opener::Peer, lease, connection, stream).await;
+        let pulse = Pulse::new(false, pulse::heard(&connection), Instant::now());
+        self.admit(signer, (Opener::Peer, pulse), lease, connection, stream).await;
     }
 
     /// Sends on the link to `to`; says whether there was one.
@@ -227,7 +229,7 @@ impl Links {
     async fn admit(
         self: &Arc<Self>,
         signer: Signer,
-        opener: Opener,
+        (opener, pulse): (Opener, Pulse),
         lease: Option<Lease>,
         connection: quinn::Connection,
         (send, receive): (quinn::SendStream, quinn::RecvStream),
@@ -242,7 +244,7 @@ impl Links {
             connection: connection.clone(),
             opener,
             since: Instant::now(),
-            pulse: Pulse::new(opener == Opener::Us, Instant::now()),
+            pulse,
             writer: tokio::spawn(write_messages(send, waiting)),
             _lease: lease,
             _reading: reading,

@@ -5,6 +5,9 @@
 //! so with a [`LinkMessage::Pulse`], and says it again whenever nothing was heard for as long; the peer acknowledges. Both sides then know
 //! how long silence may last, and close the connection after that. If both want the same pace, who opened the link says it.
 //!
+//! Who opens a link on a connection that was there already does not know whether the peer still has it: a process that was killed and came back
+//! does not. So a link is quick until the peer was heard on it for the first time; to open it says as much as a pulse.
+//!
 //! Invariant: a link does not end before two pulses in a row, or their acknowledgements, were lost.
 
 use std::{
@@ -33,6 +36,8 @@ pub struct Pulse {
     ours: bool,
     wanted: Pace,
     told: Pace,
+    /// We opened the link, and heard nothing since.
+    unproven: bool,
     /// What of the peer had arrived when it was looked at last.
     heard: u64,
     heard_at: Instant,
@@ -53,13 +58,14 @@ pub enum Due {
 }
 
 impl Pulse {
-    /// Of a link that was opened at `now`.
-    pub fn new(ours: bool, now: Instant) -> Self {
+    /// Of a link that was opened at `now`, when so much had been `heard` of the peer.
+    pub fn new(ours: bool, heard: u64, now: Instant) -> Self {
         Self {
             ours,
             wanted: Pace::Calm,
             told: Pace::Calm,
-            heard: 0,
+            unproven: ours,
+            heard,
             heard_at: now,
             sent_at: now,
             look_at: now,
@@ -95,12 +101,14 @@ impl Pulse {
 
     /// `heard` grows with whatever the peer sends.
     pub fn look(&mut self, heard: u64, now: Instant) -> Due {
-        self.look_at = now + self.wanted.min(self.told).keep_alive() / LOOKS;
         if heard != self.heard {
             (self.heard, self.heard_at) = (heard, now);
+            self.unproven = false;
         }
+        let pace = if self.unproven { Pace::Quick } else { self.wanted.min(self.told) };
+        self.look_at = now + pace.keep_alive() / LOOKS;
         let silent = now.saturating_duration_since(self.heard_at);
-        if silent >= self.wanted.min(self.told).silence() {
+        if silent >= pace.silence() {
             return Due::End;
         }
         let mine = self.wanted < self.told || self.wanted == self.told && self.ours;
@@ -176,8 +184,10 @@ mod tests {
         /// Alice opened the link.
         fn new() -> Self {
             let now = Instant::now();
-            let ends = [Pulse::new(true, now), Pulse::new(false, now)];
-            Self { ends, heard: [0; 2], said: [0; 2], now }
+            let ends = [Pulse::new(true, 0, now), Pulse::new(false, 0, now)];
+            let mut pair = Self { ends, heard: [1; 2], said: [0; 2], now };
+            pair.run(LOOK_EVERY, None);
+            pair
         }
 
         fn want(&mut self, end: usize, pace: Pace) {
@@ -212,6 +222,18 @@ mod tests {
     }
 
     const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_link_on_a_connection_that_the_peer_has_no_more_ends_soon() {
+        let now = Instant::now();
+        let mut pulse = Pulse::new(true, 7, now);
+        let looks = (0..).map(|look| now + LOOK_EVERY * look).filter(|at| *at > now);
+        let end = looks.take(100).find(|at| pulse.is_due(*at) && pulse.look(7, *at) == Due::End);
+        let ended = end.expect("it ends") - now;
+        assert!(ended >= Pace::Quick.silence() && ended <= Pace::Quick.silence() + LOOK_EVERY, "{ended:?}");
+        let mut accepted = Pulse::new(false, 7, now);
+        assert_eq!(accepted.look(7, now + MINUTE / 2), Due::Nothing, "the peer opened it");
+    }
 
     #[test]
     fn a_home_that_dies_is_noticed_by_its_child_and_a_child_by_its_home() {
