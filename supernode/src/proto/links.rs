@@ -1,6 +1,10 @@
 //! The links that are open, whatever they serve.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use nearmesh_common::{NodeId, Now};
 
@@ -21,6 +25,8 @@ const SILENT: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Links {
     open: BTreeMap<NodeId, Link>,
+    /// Those that let a question wait for too long, and have said nothing since. Hardly ever there is one, and all are asked about often.
+    silent: BTreeSet<NodeId>,
 }
 
 #[derive(Debug)]
@@ -28,8 +34,6 @@ struct Link {
     observed: SocketAddr,
     rtt: Option<Duration>,
     budget: Budget,
-    /// It let a question wait for too long, and has said nothing since.
-    silent: bool,
 }
 
 impl Links {
@@ -38,7 +42,7 @@ impl Links {
         if self.open.len() >= MAX_LINKS && !self.open.contains_key(&peer.node) {
             return false;
         }
-        let link = Link { observed: peer.observed, rtt: None, budget: Budget::default(), silent: false };
+        let link = Link { observed: peer.observed, rtt: None, budget: Budget::default() };
         // A second `LinkUp` of one link must not refill its budget.
         self.open.entry(peer.node).or_insert(link).observed = peer.observed;
         true
@@ -46,6 +50,7 @@ impl Links {
 
     /// A link is gone; whether it was open.
     pub(super) fn close(&mut self, node: &NodeId) -> bool {
+        self.silent.remove(node);
         self.open.remove(node).is_some()
     }
 
@@ -67,10 +72,7 @@ impl Links {
 
     /// The measured round trip, or a guess. One that is silent is farther than all others: the transport takes much longer to notice that it is dead.
     pub(super) fn rtt(&self, node: &NodeId) -> Duration {
-        match self.open.get(node) {
-            Some(Link { silent: true, .. }) => SILENT,
-            link => link.and_then(|link| link.rtt).unwrap_or(UNMEASURED),
-        }
+        if self.is_silent(node) { SILENT } else { self.expected_rtt(node) }
     }
 
     /// The round trip by which it is judged whether one is silent.
@@ -80,16 +82,16 @@ impl Links {
 
     /// It let a question wait for too long; whether that is news.
     pub(super) fn silence(&mut self, node: &NodeId) -> bool {
-        self.open.get_mut(node).is_some_and(|link| !std::mem::replace(&mut link.silent, true))
+        self.open.contains_key(node) && self.silent.insert(*node)
     }
 
     /// It says something; whether it had been silent. None if it has no link.
     pub(super) fn hear(&mut self, node: &NodeId) -> Option<bool> {
-        self.open.get_mut(node).map(|link| std::mem::take(&mut link.silent))
+        self.open.contains_key(node).then(|| self.silent.remove(node))
     }
 
     pub(super) fn is_silent(&self, node: &NodeId) -> bool {
-        self.open.get(node).is_some_and(|link| link.silent)
+        self.silent.contains(node)
     }
 
     pub(super) fn set_rtt(&mut self, node: &NodeId, rtt: Duration) {

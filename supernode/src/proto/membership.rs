@@ -88,10 +88,12 @@ pub(super) struct Membership {
 
 impl Membership {
     pub(super) fn new(addresses: Vec<SocketAddr>, capacity: u32, world: &mut World) -> Self {
+        let division = Division::new();
+        let groups = division.groups();
         Self {
             own: Own::new(addresses, capacity, world),
-            table: Table::default(),
-            division: Division::new(),
+            table: Table::new(groups.ids(groups.of(&world.own().0))),
+            division,
             tending: Tending::default(),
             spreading: Spreading::new(world),
             events: VecDeque::new(),

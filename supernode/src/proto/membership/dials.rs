@@ -74,7 +74,7 @@ impl Membership {
         let ids = self.groups().ids(self.groups().of(&node.0));
         let resting = |(_, known): &(&NodeId, &Known)| known.is_resting();
         let full = match self.is_of_ours(&node) {
-            true => self.table.all_in(ids.clone()).count() >= MAX_OWN,
+            true => self.table.len() >= MAX_OWN && self.table.all_in(ids.clone()).count() >= MAX_OWN,
             false => self.table.all_in(ids.clone()).filter(resting).count() >= MAX_SPARES,
         };
         if (full || self.table.len() >= MAX_KNOWN) && !linked {

@@ -62,6 +62,7 @@ impl Membership {
     pub(super) fn regroup(&mut self, groups: Groups, newcomer: bool, world: &mut World) {
         let former = self.groups();
         self.division.change(groups, newcomer, world.now.instant);
+        self.table.set_own(groups.ids(self.own_group()));
         self.own.set_links(self.table.members().len(), self.mates().count() + 1);
         self.own.set_groups(groups, world);
         self.tell_own(world);

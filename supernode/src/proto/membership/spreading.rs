@@ -251,7 +251,6 @@ impl Membership {
 
     /// Our group as we see it: the same for all who see the same.
     fn sees(&self) -> u64 {
-        let own = digest_of(&self.own.record().content.node);
-        self.mates().fold(own, |digest, mate| digest ^ digest_of(&mate))
+        digest_of(&self.own.record().content.node) ^ self.table.mates_digest()
     }
 }

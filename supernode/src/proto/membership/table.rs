@@ -13,15 +13,19 @@ use nearmesh_common::{
     NodeId, UnixMillis,
     signed::Verified,
     supernode_record::{MAX_GROUP_BITS, SupernodeRecord},
+    wire::mesh::digest_of,
 };
 
 use super::known::{Dial, Known, Stage};
 
 /// The table.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Table {
     known: BTreeMap<NodeId, Known>,
     members: BTreeSet<NodeId>,
+    /// The ids of our own group, and what the members among them are mixed to.
+    own: RangeInclusive<NodeId>,
+    mates: u64,
     /// Who is dialled for the first time, and who again.
     first: BTreeSet<(Instant, NodeId)>,
     again: BTreeSet<(Instant, NodeId)>,
@@ -34,6 +38,22 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// Nobody is known; the ids of our own group are these.
+    pub(super) fn new(own: RangeInclusive<NodeId>) -> Self {
+        Self {
+            known: BTreeMap::new(),
+            members: BTreeSet::new(),
+            own,
+            mates: 0,
+            first: BTreeSet::new(),
+            again: BTreeSet::new(),
+            dialling: BTreeSet::new(),
+            dialling_again: 0,
+            expiries: BTreeSet::new(),
+            votes: [0; MAX_GROUP_BITS as usize + 1],
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.known.len()
     }
@@ -53,6 +73,17 @@ impl Table {
 
     pub(super) fn members(&self) -> impl ExactSizeIterator<Item = NodeId> + Clone {
         self.members.iter().copied()
+    }
+
+    /// From now on these are the ids of our own group.
+    pub(super) fn set_own(&mut self, ids: RangeInclusive<NodeId>) {
+        self.mates = self.members_in(ids.clone()).fold(0, |mixed, mate| mixed ^ digest_of(&mate));
+        self.own = ids;
+    }
+
+    /// What the members of our own group are mixed to: the same for all who see the same.
+    pub(super) fn mates_digest(&self) -> u64 {
+        self.mates
     }
 
     pub(super) fn members_in(
@@ -159,6 +190,7 @@ impl Table {
             }
             Stage::Member { .. } => {
                 self.members.insert(node);
+                self.mix(&node);
                 self.vote(&node, true);
             }
         }
@@ -175,8 +207,16 @@ impl Table {
             }
             Stage::Member { .. } => {
                 self.vote(&node, false);
+                self.mix(&node);
                 self.members.remove(&node);
             }
+        }
+    }
+
+    /// It becomes a member, or is one no more.
+    fn mix(&mut self, node: &NodeId) {
+        if self.own.contains(node) {
+            self.mates ^= digest_of(node);
         }
     }
 
