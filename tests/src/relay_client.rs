@@ -11,6 +11,7 @@ use std::{net::SocketAddr, sync::Arc};
 use nearmesh_common::{
     NodeId,
     identity::Membership,
+    pace::Pace,
     wire::relay::{ChannelId, RelayRequest},
 };
 use nearmesh_relay::{
@@ -141,6 +142,11 @@ pub async fn next(reservation: &mut Reservation) -> ReservationEvent {
 
 /// As members have it, with packets of at most so many bytes.
 pub fn transport_config(max_mtu: u16) -> Arc<TransportConfig> {
+    paced(max_mtu, Pace::Quick)
+}
+
+/// The same, for a link: [`Pace::Calm`].
+pub fn paced(max_mtu: u16, pace: Pace) -> Arc<TransportConfig> {
     let mut discovery = quinn::MtuDiscoveryConfig::default();
     discovery.upper_bound(max_mtu);
     let mut config = TransportConfig::default();
@@ -150,6 +156,6 @@ pub fn transport_config(max_mtu: u16) -> Arc<TransportConfig> {
         .send_window(transport::SEND_WINDOW)
         .initial_mtu(transport::INITIAL_MTU)
         .mtu_discovery_config(Some(discovery))
-        .keep_alive_interval(Some(transport::KEEP_ALIVE));
+        .keep_alive_interval(Some(pace.keep_alive()));
     Arc::new(config)
 }

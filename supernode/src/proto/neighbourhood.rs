@@ -116,10 +116,10 @@ fn is_news(told: &Neighbourhood, now: &Neighbourhood) -> bool {
     let clear = |before: u32, now: u32, of: u32| {
         u64::from(before.abs_diff(now)) * 100 >= u64::from(of.max(1)) * CLEAR
     };
-    // How many there are matters as long as there are few; links come and go.
+    // Links come and go. But who does not hear of new supernodes makes more of them: half a step is news here.
     let few = told.supernodes.min(now.supernodes) <= MIN_SUPERNODES;
     few && told.supernodes != now.supernodes
-        || clear(told.supernodes, now.supernodes, now.supernodes * 4)
+        || clear(told.supernodes, now.supernodes, now.supernodes / 2)
         || told.capacity != now.capacity
         || clear(told.children, now.children, now.capacity)
         || clear(told.all_children, now.all_children, now.all_capacity)

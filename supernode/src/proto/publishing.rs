@@ -136,8 +136,8 @@ impl Publishing {
     }
 
     /// Whether so many were lost lately that others should know.
-    pub(super) fn is_alarmed(&self) -> bool {
-        self.lost.len() >= ALARM_AT
+    pub(super) fn is_alarmed(&self, now: Instant) -> bool {
+        self.lost.iter().filter(|at| **at + DISASTER_WITHIN >= now).count() >= ALARM_AT
     }
 
     fn is_disaster(&mut self, linked: usize, now: Instant) -> bool {

@@ -6,11 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nearmesh::proto::HOME_PACE;
 use nearmesh_common::{
     NodeId, UserName,
     frame::{MAX_LINK_FRAME, frame, read_frame},
     identity::{MemberKeyring, Membership, NetRoot, NodeKey},
     nat::Reach,
+    pace::Pace,
     presence::{LIFETIME, Presence, REFRESH},
     signed::{Keyring, Signed},
     wire::{
@@ -24,7 +26,7 @@ use quinn::{
     ClientConfig, Connection, Endpoint, EndpointConfig, RecvStream, SendStream, TokioRuntime,
     crypto::rustls::QuicClientConfig,
 };
-use tests::{relay_client::transport_config, rogue::wall};
+use tests::{relay_client::paced, rogue::wall};
 use tokio::time::{interval_at, timeout};
 
 /// How often a child tries to attach.
@@ -86,7 +88,7 @@ impl Child {
         let tls = membership.client_config().expect("a member's TLS");
         let mut config =
             ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).expect("a configuration")));
-        config.transport_config(transport_config(transport::MAX_MTU));
+        config.transport_config(paced(transport::MAX_MTU, Pace::Calm));
         let connecting = socket.connect_with(config, address, &home.dns_name()).expect("it dials");
         let connection = timeout(PATIENCE, connecting).await.ok()?.ok()?;
         let (mut send, mut receive) = connection.open_bi().await.ok()?;
@@ -94,18 +96,25 @@ impl Child {
         let at = socket.local_addr().expect("it is bound");
         let presence = presence(&keyring, home, at);
         send.write_all(&frame(&Open::Link)).await.ok()?;
-        say(&mut send, ToHome::Attach { presence, journal: JournalMark::default() }).await;
+        let attach = ToHome::Attach { presence, journal: JournalMark::default() };
+        say(&mut send, LinkMessage::ToHome(attach)).await;
         timeout(PATIENCE, attached(&mut receive)).await.ok()??;
         tokio::spawn(async move {
             while read_frame::<LinkMessage>(&mut receive, MAX_LINK_FRAME).await.is_ok() {}
         });
         tokio::spawn(async move {
             // Those that came together do not speak together: by now they would have drifted apart.
-            let first = Instant::now() + REFRESH * (number as u32 % 997) / 997;
-            let mut refresh = interval_at(first.into(), REFRESH);
+            let every = |period: Duration| {
+                let first = Instant::now() + period * (number as u32 % 997) / 997;
+                interval_at(first.into(), period)
+            };
+            let (mut refresh, mut pulse) = (every(REFRESH), every(HOME_PACE.keep_alive()));
             loop {
-                refresh.tick().await;
-                say(&mut send, ToHome::Refresh(self::presence(&keyring, home, at))).await;
+                let message = tokio::select! {
+                    _ = refresh.tick() => LinkMessage::ToHome(ToHome::Refresh(self::presence(&keyring, home, at))),
+                    _ = pulse.tick() => LinkMessage::Pulse(HOME_PACE),
+                };
+                say(&mut send, message).await;
             }
         });
         Some(Self { connection })
@@ -138,9 +147,9 @@ fn presence(keyring: &dyn Keyring, home: NodeId, at: SocketAddr) -> Signed<Prese
     })
 }
 
-async fn say(send: &mut SendStream, message: ToHome) {
+async fn say(send: &mut SendStream, message: LinkMessage) {
     // A supernode that is gone shows elsewhere.
-    let _ = send.write_all(&frame(&LinkMessage::ToHome(message))).await;
+    let _ = send.write_all(&frame(&message)).await;
 }
 
 async fn attached(receive: &mut RecvStream) -> Option<()> {

@@ -29,7 +29,7 @@ impl Supernode {
     }
 
     pub(super) fn ping(&mut self, nodes: Vec<NodeId>) {
-        let alarm = self.publishing.is_alarmed();
+        let alarm = self.publishing.is_alarmed(self.world.now.instant);
         nodes.into_iter().for_each(|node| self.receipts.ping(node, alarm, &mut self.world));
     }
 
