@@ -311,13 +311,26 @@ impl From<Output> for Ran {
 }
 
 /// Waits until `condition` gives something; fails the test, naming `what`, when patience ends. Gives the time it took.
-pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> (T, Duration) {
+pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> (T, Duration) {
+    eventually_or(what, condition).unwrap_or_else(|late| panic!("{late}"))
+}
+
+/// The same, for a test that has more to say when it does not.
+///
+/// # Errors
+/// What did not happen in time.
+pub fn eventually_or<T>(
+    what: &str,
+    mut condition: impl FnMut() -> Option<T>,
+) -> Result<(T, Duration), String> {
     let begun = Instant::now();
     loop {
         if let Some(value) = condition() {
-            return (value, begun.elapsed());
+            return Ok((value, begun.elapsed()));
         }
-        assert!(begun.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        if begun.elapsed() >= PATIENCE {
+            return Err(format!("{what}: not within {PATIENCE:?}"));
+        }
         std::thread::sleep(LOOK_EVERY);
     }
 }

@@ -5,6 +5,9 @@
 //! restarted, and the new one replaces the old.
 //!
 //! A link is a stream: where it ends, the connection goes on, if others use it.
+//!
+//! Invariant: the events of one peer's links come in the order in which the links stood in the table. So they are sent while the table is locked, into
+//! places that were reserved before; whoever heard of an old link after the new one would take the old one for the link, and never hear of it again.
 
 use std::{
     convert::Infallible,
@@ -249,27 +252,29 @@ impl Links {
             _lease: lease,
             _reading: reading,
         };
-        let replaced = match self.table.entry(node) {
+        let peer = Peer { node, user: signer.user, observed: connection.remote_address() };
+        let Ok(mut places) = self.events.reserve_many(2).await else { return };
+        let mut tell = |event| {
+            if let Some(place) = places.next() {
+                place.send(event);
+            }
+        };
+        match self.table.entry(node) {
             Entry::Vacant(place) => {
-                place.insert(link);
-                None
+                let _held = place.insert(link);
+                tell(LinkEvent::Up { id, peer });
             }
             Entry::Occupied(mut place) => {
                 if self.old_one_stays(place.get(), &link, node) {
                     debug!(node = %node.short(), "two links crossed: this one ends");
                     return;
                 }
-                Some(place.insert(link))
+                let old = place.insert(link);
+                tell(LinkEvent::Down { id: old.id, node });
+                tell(LinkEvent::Up { id, peer });
+                drop(place);
+                old.replace(&connection);
             }
-        };
-        if let Some(old) = replaced {
-            let id = old.id;
-            old.replace(&connection);
-            let _ = self.events.send(LinkEvent::Down { id, node }).await;
-        }
-        let peer = Peer { node, user: signer.user, observed: connection.remote_address() };
-        if self.events.send(LinkEvent::Up { id, peer }).await.is_err() {
-            return;
         }
         tokio::spawn(Arc::clone(self).read_messages(id, node, connection, receive, ended));
     }
@@ -303,9 +308,13 @@ impl Links {
             let Ok(place) = self.events.reserve().await else { return };
             place.send(LinkEvent::Message { id, node, message });
         }
-        self.table.remove_if(&node, |_, link| link.id == id);
-        if let Ok(place) = self.events.reserve().await {
-            place.send(LinkEvent::Down { id, node });
+        let Ok(place) = self.events.reserve().await else { return };
+        let entry = self.table.entry(node);
+        place.send(LinkEvent::Down { id, node });
+        if let Entry::Occupied(entry) = entry
+            && entry.get().id == id
+        {
+            entry.remove();
         }
     }
 }

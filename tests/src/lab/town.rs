@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{gateway::Gateway, host::Host, internet::Internet, nat::Nat, nat::NatKind};
-use crate::process::{Lab, Node, eventually};
+use crate::process::{Lab, Node, eventually, eventually_or};
 
 /// What the net is called.
 pub const NET: &str = "lab";
@@ -67,8 +67,15 @@ impl Town {
             supernodes.push(Resident { name: name.to_owned(), nat, site, host, node, outside: None });
         }
         for supernode in &supernodes {
-            eventually("the supernodes know one another", || {
+            let known = eventually_or("the supernodes know one another", || {
                 (supernode.node.json(&["status"])["supernodes"] == SUPERNODES.len()).then_some(())
+            });
+            known.unwrap_or_else(|late| {
+                let seen = supernodes.iter().map(|hub| {
+                    let status = hub.node.json(&["status"]);
+                    format!("{} sees {}:\n{}", hub.name, status["supernodes"], hub.node.log_tail())
+                });
+                panic!("{} of {late}\n{}", supernode.name, seen.collect::<Vec<_>>().join("\n"))
             });
         }
         Self { internet, supernodes, people: Vec::new(), lab }
