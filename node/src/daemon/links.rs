@@ -137,10 +137,11 @@ impl Links {
         let lease = node.connect(&Target { pace: Pace::Calm, ..peer.clone().into() }).await?;
         let connection = lease.connection().clone();
         let signer = super::accept::identify(&connection).ok_or(LinkError::Unidentified)?;
-        let pulse = Pulse::new(true, pulse::heard(&connection), Instant::now());
+        // Before anything of this link can be answered.
+        let heard = pulse::heard(&connection);
         let (mut send, receive) = connection.open_bi().await.map_err(|_| LinkError::Broken)?;
         write_frame(&mut send, &Open::Link).await.map_err(|_| LinkError::Broken)?;
-        self.admit(signer, (Opener::Us, pulse), Some(lease), connection, (send, receive)).await;
+        self.admit(signer, (Opener::Us, heard), Some(lease), connection, (send, receive)).await;
         Ok(())
     }
 
@@ -153,8 +154,8 @@ impl Links {
         lease: Option<Lease>,
         stream: (quinn::SendStream, quinn::RecvStream),
     ) {
-        let pulse = Pulse::new(false, pulse::heard(&connection), Instant::now());
-        self.admit(signer, (Opener::Peer, pulse), lease, connection, stream).await;
+        let heard = pulse::heard(&connection);
+        self.admit(signer, (Opener::Peer, heard), lease, connection, stream).await;
     }
 
     /// Sends on the link to `to`; says whether there was one.
@@ -232,7 +233,7 @@ impl Links {
     async fn admit(
         self: &Arc<Self>,
         signer: Signer,
-        (opener, pulse): (Opener, Pulse),
+        (opener, heard): (Opener, u64),
         lease: Option<Lease>,
         connection: quinn::Connection,
         (send, receive): (quinn::SendStream, quinn::RecvStream),
@@ -247,7 +248,7 @@ impl Links {
             connection: connection.clone(),
             opener,
             since: Instant::now(),
-            pulse,
+            pulse: Pulse::new(opener == Opener::Us, heard, Instant::now()),
             writer: tokio::spawn(write_messages(send, waiting)),
             _lease: lease,
             _reading: reading,
