@@ -16,8 +16,8 @@ use crate::{
 
 /// How long a record is believed without being renewed.
 pub const LIFETIME: Duration = Duration::from_secs(10 * 60);
-/// How often a supernode renews it, at least; a change of load renews it sooner.
-pub const REFRESH: Duration = Duration::from_secs(200);
+/// How often a supernode renews it, at least: twice in its life. A change of load renews it sooner.
+pub const REFRESH: Duration = Duration::from_secs(5 * 60);
 
 /// Most leading bits that name a group: 256 groups, which is right for up to 90,000 supernodes.
 pub const MAX_GROUP_BITS: u8 = 8;

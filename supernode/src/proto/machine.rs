@@ -257,14 +257,18 @@ impl Supernode {
 
     fn on_link_down(&mut self, node: NodeId) {
         // Who fell silent before was counted then.
-        let lost = self.membership.is_member(&node) && !self.world.links.is_silent(&node);
+        if self.membership.is_member(&node) && !self.world.links.is_silent(&node) {
+            self.handle_lost();
+        }
+        self.end_link(node);
+    }
+
+    /// A link is gone, or is closed by us.
+    fn end_link(&mut self, node: NodeId) {
         if !self.world.links.close(&node) {
             return;
         }
         self.membership.on_link_gone(&node, &mut self.world);
-        if lost {
-            self.handle_lost();
-        }
         self.send_otherwise(&node);
         if let Some(last) = self.children.presence(&node).cloned() {
             self.publish_gone(&last, None);
@@ -296,7 +300,7 @@ impl Supernode {
             } else if let Some(node) = self.world.poll_doubted() {
                 self.ping(vec![node]);
             } else if let Some(node) = self.world.poll_closed() {
-                self.on_link_down(node);
+                self.end_link(node);
             } else if self.draining.is_some() && self.is_empty() {
                 self.handle_step_down();
             } else {
@@ -325,7 +329,9 @@ impl Supernode {
             }
             Event::Regrouped => self.handle_regrouped(),
             Event::Unneeded(node) => {
-                if !self.children.contains(&node) && !self.children.is_standby(&node) {
+                if self.children.contains(&node) || self.children.is_standby(&node) {
+                    self.membership.handle_kept(&node, &self.world);
+                } else {
                     self.world.close(node, CloseReason::Unneeded);
                 }
             }

@@ -14,6 +14,7 @@
 //! seconds however long its wait is, so that two halves of a net find each other soon; the first link between them is enough (`dials`).
 //!
 //! **Groups change.** For a while both divisions count, and no link is closed. A link is needed as long as either end says so; one that neither needs is closed then.
+//! Who is needed by too many lets go of some of them nevertheless (`surplus`).
 //!
 //! Invariant: only our own link makes a member and ends one; a rumour makes us dial.
 
@@ -25,6 +26,7 @@ mod lists;
 mod own;
 mod regrouping;
 mod spreading;
+mod surplus;
 mod table;
 mod tending;
 
@@ -202,9 +204,9 @@ impl Membership {
         let record = world.record(signed).filter(|record| record.content.node == from);
         let Some(record) = record else { return world.close(from, CloseReason::Misbehaved) };
         let bits = record.content.group_bits;
-        let crowded = self.table.members().len() >= MAX_MEMBERS && !self.is_member(&from);
+        let has_room = self.is_member(&from) || self.make_room();
         let address = NodeAddress { node: from, addresses: record.content.addresses.clone() };
-        if crowded || !self.learn(address, true, world) {
+        if !has_room || !self.learn(address, true, world) {
             world.strange(&from, "a supernode too many");
             return world.close(from, CloseReason::Unneeded);
         }

@@ -12,6 +12,8 @@ use nearmesh_common::{
     supernode_record::{REFRESH, SupernodeRecord},
 };
 
+use rand::RngExt;
+
 use super::super::{placement::Groups, world::World};
 
 /// A clear step of load: a twentieth of the capacity, or being full or not.
@@ -24,6 +26,8 @@ const SIZE_EVERY: Duration = Duration::from_secs(10);
 const STEP_EVERY: Duration = Duration::from_secs(2);
 /// And at least so long for each link that it goes to: 30 kB/s, while there is a rush.
 const STEP_PER_LINK: Duration = Duration::from_millis(20);
+/// How much sooner than it must a record is renewed, at most (guess: those who all signed when the net was divided anew do not keep step).
+const SOONER: f64 = 0.2;
 
 /// What we say of ourselves.
 #[derive(Debug)]
@@ -33,10 +37,11 @@ pub(super) struct Own {
     group_size: u16,
     links: u32,
     signed_at: Instant,
+    refresh_at: Instant,
 }
 
 impl Own {
-    pub(super) fn new(addresses: Vec<SocketAddr>, capacity: u32, world: &World) -> Self {
+    pub(super) fn new(addresses: Vec<SocketAddr>, capacity: u32, world: &mut World) -> Self {
         let record = SupernodeRecord {
             node: world.own(),
             sequence: UnixMillis(0),
@@ -53,6 +58,7 @@ impl Own {
             group_size: 1,
             links: 0,
             signed_at: world.now.instant,
+            refresh_at: next_refresh(world),
         }
     }
 
@@ -61,7 +67,7 @@ impl Own {
     }
 
     /// Whether that is news.
-    pub(super) fn set_addresses(&mut self, addresses: Vec<SocketAddr>, world: &World) -> bool {
+    pub(super) fn set_addresses(&mut self, addresses: Vec<SocketAddr>, world: &mut World) -> bool {
         let addresses = bounded(addresses);
         let changed = addresses != self.record.content.addresses;
         if changed {
@@ -82,24 +88,24 @@ impl Own {
     }
 
     /// The net is divided otherwise.
-    pub(super) fn set_groups(&mut self, groups: Groups, world: &World) {
+    pub(super) fn set_groups(&mut self, groups: Groups, world: &mut World) {
         self.record.content.group_bits = groups.bits();
         self.sign(world);
     }
 
     /// There is no room here from now on.
-    pub(super) fn close(&mut self, world: &World) {
+    pub(super) fn close(&mut self, world: &mut World) {
         self.record.content.capacity = 0;
         self.sign(world);
     }
 
-    pub(super) fn step_down(&mut self, world: &World) {
+    pub(super) fn step_down(&mut self, world: &mut World) {
         self.record.content.serving = false;
         self.sign(world);
     }
 
     /// Signs anew if it is time; whether it did.
-    pub(super) fn renew(&mut self, world: &World) -> bool {
+    pub(super) fn renew(&mut self, world: &mut World) -> bool {
         let due = self.due() <= world.now.instant;
         if due {
             self.sign(world);
@@ -109,12 +115,12 @@ impl Own {
 
     /// When it is time.
     pub(super) fn due(&self) -> Instant {
-        let wait = match (self.is_clear_step(), self.is_size_step()) {
-            (true, _) => STEP_EVERY.max(STEP_PER_LINK * self.links),
-            (false, true) => SIZE_EVERY.max(STEP_PER_LINK * self.links),
-            (false, false) => REFRESH,
+        let step = match (self.is_clear_step(), self.is_size_step()) {
+            (true, _) => STEP_EVERY,
+            (false, true) => SIZE_EVERY,
+            (false, false) => return self.refresh_at,
         };
-        self.signed_at + wait
+        self.refresh_at.min(self.signed_at + step.max(STEP_PER_LINK * self.links))
     }
 
     fn is_clear_step(&self) -> bool {
@@ -129,12 +135,17 @@ impl Own {
         group_bits > 0 && told.abs_diff(self.group_size) > told / SIZE_DIVISOR
     }
 
-    fn sign(&mut self, world: &World) {
+    fn sign(&mut self, world: &mut World) {
         self.record.content.children = self.children;
         self.record.content.group_size = self.group_size;
         self.record = sign(self.record.content.clone(), world);
         self.signed_at = world.now.instant;
+        self.refresh_at = next_refresh(world);
     }
+}
+
+fn next_refresh(world: &mut World) -> Instant {
+    world.now.instant + REFRESH.mul_f64(world.rng.random_range(1.0 - SOONER..1.0))
 }
 
 fn sign(mut record: SupernodeRecord, world: &World) -> Verified<SupernodeRecord> {

@@ -44,6 +44,7 @@ impl Membership {
         if let Some(groups) = self.division.next(self.number(), majority, world.now.instant) {
             self.regroup(groups, false, world);
         }
+        self.shed_contacts(world);
         if round.is_multiple_of(PROBE_ROUNDS) || self.table.members().len() == 0 {
             self.probe(world);
         }

@@ -27,7 +27,7 @@ use super::{
 };
 
 /// Links that are wanted into each other group (design, section 6).
-const CONTACTS: usize = 2;
+pub(super) const CONTACTS: usize = 2;
 /// Before a group without a contact is tended, and one that has one of two, at most, in milliseconds (guess: nobody is dialled by all at once).
 const WAIT_FOR_FIRST: u64 = 200;
 const WAIT_FOR_SECOND: u64 = 2000;
@@ -43,7 +43,7 @@ const ASKED_OF_OTHERS: u8 = 1;
 /// How long a new link is measured before it is compared with others (guess: the transport's samples of some messages).
 const MEASURE: Duration = Duration::from_secs(10);
 /// How long a link lives at least (guess: longer than it takes the other end to say that it needs it).
-const GRACE: Duration = Duration::from_secs(30);
+pub(super) const GRACE: Duration = Duration::from_secs(30);
 /// How long until we think again about a group, where somebody said what it needs (guess: others say so at the same time).
 const RECONSIDER: Duration = Duration::from_secs(10);
 /// Groups whose surplus links are looked at after a change are spread over so many seconds (guess).
@@ -101,6 +101,10 @@ impl Tending {
         if let Some(tended) = self.groups.get_mut(&group) {
             tended.tries = 0;
         }
+    }
+
+    fn has_tried(&self, group: Group) -> bool {
+        self.groups.get(&group).is_some_and(|tended| tended.tries > 0)
     }
 
     /// One more attempt to find a contact: how many there were before.
@@ -230,6 +234,10 @@ impl Membership {
         let mut at_hand: Vec<(u8, NodeId)> = at_hand.map(|(node, known)| (known.tries, *node)).collect();
         at_hand.shuffle(&mut world.rng);
         at_hand.sort_by_key(|(tries, _)| *tries);
+        if !linked.is_empty() && !self.tending.has_tried(group) {
+            // Who failed, or let us go, comes after those whom a contact may name.
+            at_hand.retain(|(tries, _)| *tries == 0);
+        }
         at_hand.truncate(lacking);
         let fresh = at_hand.first().is_some_and(|(tries, _)| *tries == 0);
         let dialled = at_hand.into_iter().filter(|(_, node)| self.dial(node, world)).count();

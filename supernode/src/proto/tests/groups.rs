@@ -3,4 +3,5 @@
 mod crowd;
 mod forming;
 mod liars;
+mod surplus;
 mod trouble;

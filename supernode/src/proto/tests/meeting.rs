@@ -91,7 +91,8 @@ fn an_idle_mesh_is_quiet() {
     net.run(SECOND);
     net.sent.clear();
     net.run(REFRESH);
-    assert!(net.sent.len() <= 10 * 9 * 2, "{} messages in {REFRESH:?}", net.sent.len());
+    // Each renews its record once, some twice, and compares notes with somebody every half a minute.
+    assert!(net.sent.len() <= 10 * 9 * 2 + 10 * 10, "{} messages in {REFRESH:?}", net.sent.len());
 }
 
 #[test]

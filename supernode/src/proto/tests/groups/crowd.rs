@@ -87,13 +87,17 @@ impl Crowd {
 
     /// One more, who knows one that came before it.
     pub(super) fn start(&mut self, number: usize) {
+        self.start_knowing(number, &format!("s{}", number.saturating_sub(1) * 7 / 10));
+    }
+
+    /// One more, who knows this one.
+    pub(super) fn start_knowing(&mut self, number: usize, knows: &str) {
         let name = name(number);
         let seed = *blake3::hash(name.as_bytes()).as_bytes();
         let keyring = std::sync::Arc::new(self.keyring(&name));
         let supernode = Supernode::new(Config::default(), keyring, address(&name).addresses, seed, self.now);
         self.supernodes.insert(node(&name), supernode);
-        let knows = format!("s{}", number.saturating_sub(1) * 7 / 10);
-        self.hand(node(&name), Input::Candidates(vec![address(&knows)]));
+        self.hand(node(&name), Input::Candidates(vec![address(knows)]));
     }
 
     /// They die in the same moment.
