@@ -38,6 +38,8 @@ use std::{
 
 use division::Division;
 use known::{Known, Stage};
+#[cfg(test)]
+pub(super) use lists::LISTED;
 use nearmesh_common::{
     NodeId, Now,
     signed::{Signed, Verified},

@@ -61,8 +61,12 @@ impl Supernode {
 
     /// Names others to a node that should go there.
     pub(super) fn redirect(&mut self, node: NodeId) {
-        let others = self.membership.records().skip(1);
-        let others = alternatives::alternatives(others, &mut self.world.rng);
+        let some: Vec<_> = self.membership.sample(alternatives::DRAWN_FROM, &mut self.world.rng).collect();
+        let others = if some.iter().any(|other| other.content.has_room()) {
+            alternatives::alternatives(some.into_iter(), &mut self.world.rng)
+        } else {
+            alternatives::alternatives(self.membership.records().skip(1), &mut self.world.rng)
+        };
         self.world.tell_child(node, ToChild::Redirect(others));
     }
 

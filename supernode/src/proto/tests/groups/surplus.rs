@@ -1,10 +1,10 @@
-//! Whom everybody wants to be linked to.
+//! Many members: one whom everybody wants to be linked to, and whom it names.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use nearmesh_common::{
-    NodeId,
-    signed::Keyring,
+    NodeId, codec,
+    signed::{Keyring, Signed},
     supernode_record::SupernodeRecord,
     wire::mesh::{Mesh, SummaryVersion},
 };
@@ -12,7 +12,7 @@ use nearmesh_common::{
 use super::crowd::Crowd;
 use crate::proto::{
     Input, Peer,
-    membership::{MAX_MEMBERS, Membership},
+    membership::{LISTED, MAX_MEMBERS, Membership},
     testing::{address, node, user},
 };
 
@@ -86,4 +86,26 @@ fn whoever_stands_in_every_ticket_does_not_remain_the_contact_of_all() {
     for group in membership(&crowd).other_groups() {
         assert!(membership(&crowd).contacts(group, links).len() >= 2, "{group:?}");
     }
+}
+
+#[test]
+fn in_a_large_net_a_list_is_short_and_over_time_names_everybody() {
+    const COUNT: usize = 300;
+    let mut crowd = Crowd::new();
+    crowd.start_knowing(0, "ghost0");
+    for number in 0..COUNT {
+        greet(&mut crowd, &format!("ghost{number}"));
+    }
+    let (membership, links) = crowd.supernodes[&node("s0")].membership();
+    let mut named = BTreeSet::new();
+    for asker in 0..100 {
+        let list = membership.list(&node(&format!("asker{asker}")), links);
+        assert_eq!(list.len(), LISTED);
+        let record = |signed: &Signed<SupernodeRecord>| codec::decode::<SupernodeRecord>(&signed.payload);
+        let nodes: BTreeSet<NodeId> = list.iter().map(|signed| record(signed).unwrap().node).collect();
+        assert_eq!(nodes.len(), LISTED, "nobody twice");
+        assert_eq!(record(&list[0]).unwrap().node, node("s0"), "itself first");
+        named.extend(nodes);
+    }
+    assert_eq!(named.len(), COUNT + 1);
 }
