@@ -22,7 +22,7 @@ pub fn page(outcome: &Outcome) -> Report {
     report
 }
 
-fn bound(checked: &super::Checked) -> Expectation {
+pub(super) fn bound(checked: &super::Checked) -> Expectation {
     let bound = &checked.expectation;
     let what = if bound.because.is_empty() { bound.figure.clone() } else { bound.because.clone() };
     let limit = match (bound.least, bound.most) {

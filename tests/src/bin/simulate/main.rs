@@ -1,6 +1,7 @@
 //! `simulate SCENARIO.toml`: plays a scenario on the large simulator, prints its figures, and fails if a bound is broken.
 
 mod compare;
+mod curve;
 mod progress;
 mod table;
 
@@ -9,7 +10,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Parser;
 use tests::{
     models::comparison::Comparison,
-    scenario::{Scenario, ScenarioError, page, play},
+    scenario::{Curve, Scenario, ScenarioError, page, play},
 };
 
 /// Plays a scenario on the large simulator.
@@ -20,7 +21,7 @@ struct Args {
     /// Everything random follows from it.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// So many supernodes, instead of what the scenario says.
+    /// So many supernodes, instead of what the scenario says; of a curve, the sizes up to this.
     #[arg(long)]
     supernodes: Option<u32>,
     /// So many ordinary nodes.
@@ -49,6 +50,10 @@ fn simulate(args: &Args) -> Result<ExitCode, ScenarioError> {
         size.nodes = args.nodes.unwrap_or(size.nodes);
         size.files_per_sharer = args.files.unwrap_or(size.files_per_sharer);
         return compare::run(&comparison, &args.scenario, args.seed, args.json, &mut progress::Bar::new());
+    }
+    if let Some(curve) = Curve::read(&args.scenario)? {
+        let most = args.supernodes.unwrap_or(u32::MAX);
+        return Ok(curve::run(&curve, most, args.seed, args.json, &mut progress::Bar::new()));
     }
     let mut scenario = Scenario::read(&args.scenario)?;
     scenario.net.supernodes = args.supernodes.unwrap_or(scenario.net.supernodes);
