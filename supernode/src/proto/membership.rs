@@ -39,7 +39,7 @@ use std::{
 use division::Division;
 use known::{Known, Stage};
 #[cfg(test)]
-pub(super) use lists::LISTED;
+pub(super) use lists::{LISTED, LISTED_AT_HOME};
 use nearmesh_common::{
     NodeId, Now,
     signed::{Signed, Verified},

@@ -37,14 +37,7 @@ impl Supernode {
             ToHome::Search { id, query } => self.on_search(from, id, query),
             ToHome::Cancel(id) => self.searches.on_cancel(from, id, &mut self.world),
             ToHome::Lookup { id, user } => self.on_lookup(from, id, user),
-            ToHome::ListSupernodes => {
-                if self.world.charge(&from, Charge::List, 1) {
-                    self.world.tell_child(
-                        from,
-                        ToChild::Supernodes(self.membership.list(&from, &self.world.links)),
-                    );
-                }
-            }
+            ToHome::ListSupernodes => self.on_list_supernodes(from),
             ToHome::Signal { home, signal } => self.on_child_signal(from, home, signal),
             ToHome::ListRelays => self.on_list_relays(from),
             ToHome::DialBack(request) => {
@@ -84,6 +77,17 @@ impl Supernode {
                 self.offers.handle_content(entry.hash, self.world.now.instant);
             }
         }
+    }
+
+    fn on_list_supernodes(&mut self, from: NodeId) {
+        if !self.world.charge(&from, Charge::List, 1) {
+            return;
+        }
+        let list = match self.children.contains(&from) {
+            true => self.membership.short_list(&self.world.links, &mut self.world.rng),
+            false => self.membership.list(&from, &self.world.links),
+        };
+        self.world.tell_child(from, ToChild::Supernodes(list));
     }
 
     fn on_list_relays(&mut self, from: NodeId) {

@@ -1,9 +1,10 @@
 //! Supernodes find one another, notice a death, and tell what is news.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use nearmesh_common::{
-    supernode_record::{LIFETIME, REFRESH},
+    codec,
+    supernode_record::{LIFETIME, REFRESH, SupernodeRecord},
     wire::{
         LinkMessage,
         home::{ToChild, ToHome},
@@ -13,6 +14,7 @@ use nearmesh_common::{
 
 use crate::proto::{
     Config, Input, Supernode,
+    membership::LISTED_AT_HOME,
     testing::{LATENCY, Net, address, mark, node},
 };
 
@@ -117,6 +119,28 @@ fn the_list_names_all_who_live() {
     net.run(LATENCY);
     let Some(ToChild::Supernodes(list)) = net.heard("alice").pop() else { panic!("no list") };
     assert_eq!(list.len(), 5);
+}
+
+#[test]
+fn a_child_is_named_some_at_a_time_and_all_by_and_by() {
+    let mut net = Net::of(20);
+    net.attach("alice", "s0", 0);
+    net.run(LATENCY);
+    let mut named = BTreeSet::new();
+    for _ in 0..60 {
+        net.say("alice", "s0", ToHome::ListSupernodes);
+        net.run(SECOND * 10);
+        let list = net.heard("alice").into_iter().find_map(|message| match message {
+            ToChild::Supernodes(list) => Some(list),
+            _ => None,
+        });
+        let list = list.expect("a list");
+        assert_eq!(list.len(), LISTED_AT_HOME);
+        named.extend(
+            list.iter().map(|signed| codec::decode::<SupernodeRecord>(&signed.payload).unwrap().node),
+        );
+    }
+    assert_eq!(named.len(), 20);
 }
 
 #[test]
