@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// How long a record is believed without being renewed.
-pub const LIFETIME: Duration = Duration::from_secs(10 * 60);
-/// How often a supernode renews it, at least: twice in its life. A change of load renews it sooner.
+pub const LIFETIME: Duration = Duration::from_secs(15 * 60);
+/// How often a supernode renews it, at least: a third of its life, so that clocks may differ by the rest. A change of load renews it sooner.
 pub const REFRESH: Duration = Duration::from_secs(5 * 60);
 
 /// Most leading bits that name a group: 256 groups, which is right for up to 90,000 supernodes.

@@ -13,8 +13,8 @@ use rand_chacha::ChaCha8Rng;
 use super::door::{Elsewhere, STRETCH};
 
 /// How many are named (guess: a node measures 16 at a time and needs one; at 900 bytes each, 7 kB).
-const NAMED: usize = 8;
-/// Among how many members they are looked for, while some of those have room (guess: it is done for each of a crowd).
+pub(super) const NAMED: usize = 8;
+/// Among how many members they are looked for, while enough of those have room (guess: it is done for each of a crowd).
 pub(super) const DRAWN_FROM: usize = 64;
 /// Room beyond that much counts no more (the usual capacity).
 const MOST_ROOM: u32 = 100;

@@ -328,6 +328,7 @@ impl Supernode {
                 self.tell_newcomer(node);
             }
             Event::Regrouped => self.handle_regrouped(),
+            Event::Unneeded(node) if !self.membership.is_unneeded(&node) => {}
             Event::Unneeded(node) => {
                 if self.children.contains(&node) || self.children.is_standby(&node) {
                     self.membership.handle_kept(&node, &self.world);

@@ -59,8 +59,8 @@ use super::{
     world::World,
 };
 
-/// Most supernodes that we are linked to: those of a net of 10,000 three times over (guess).
-pub(super) const MAX_MEMBERS: usize = 1024;
+/// Most supernodes that we are linked to: those of a net of 10,000 four times over, and enough for 90,000 (guess).
+pub(super) const MAX_MEMBERS: usize = 2048;
 
 /// What happened to the membership.
 #[derive(Debug, PartialEq, Eq)]
@@ -109,6 +109,11 @@ impl Membership {
         self.events.pop_front()
     }
 
+    /// Whether neither end of a member's link needs it any more.
+    pub(super) fn is_unneeded(&self, node: &NodeId) -> bool {
+        self.table.get(node).is_some_and(|known| known.is_member() && !known.mine && !known.theirs)
+    }
+
     /// Our own record, as it was signed last.
     pub(super) fn own_record(&self) -> &Verified<SupernodeRecord> {
         self.own.record()
@@ -120,6 +125,11 @@ impl Membership {
 
     pub(super) fn is_member(&self, node: &NodeId) -> bool {
         self.table.is_member(node)
+    }
+
+    #[cfg(test)]
+    pub(super) fn known(&self) -> usize {
+        self.table.len()
     }
 
     /// The members' ids, without our own.
@@ -206,7 +216,7 @@ impl Membership {
         let record = world.record(signed).filter(|record| record.content.node == from);
         let Some(record) = record else { return world.close(from, CloseReason::Misbehaved) };
         let bits = record.content.group_bits;
-        let has_room = self.is_member(&from) || self.make_room();
+        let has_room = !record.content.serving || self.is_member(&from) || self.make_room();
         let address = NodeAddress { node: from, addresses: record.content.addresses.clone() };
         if !has_room || !self.learn(address, true, world) {
             world.strange(&from, "a supernode too many");

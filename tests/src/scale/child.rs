@@ -22,8 +22,6 @@ pub(super) const KNOWN: usize = 16;
 pub(super) const ANSWER_WAIT: Duration = Duration::from_millis(1500);
 /// How long opening a link may take.
 pub(super) const DIAL_WAIT: Duration = Duration::from_secs(4);
-/// How often it asks for a fresh list.
-pub(super) const LIST_EVERY: Duration = Duration::from_secs(600);
 /// Supernodes tried in one round.
 pub(super) const MAX_TRIES: u8 = 8;
 /// Over how long orphans without a standby spread their return.

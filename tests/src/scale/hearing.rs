@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nearmesh::proto::{HOME_PACE, promotion::Input};
+use nearmesh::proto::{HOME_PACE, LIST_EVERY, promotion::Input};
 use nearmesh_common::{
     codec,
     presence::REFRESH,
@@ -18,7 +18,7 @@ use rand::RngExt;
 use super::{
     Net,
     calendar::nanos,
-    child::{KNOWN, LIST_EVERY, MAX_TRIES, PUT_OFF, Stage},
+    child::{KNOWN, MAX_TRIES, PUT_OFF, Stage},
     names::{self, NOBODY, Peer},
 };
 
@@ -53,6 +53,7 @@ impl Net {
 
     fn on_attached(&mut self, peer: Peer, from: Peer, held: u64) {
         let now = self.calendar.now();
+        let first_list = now + self.jitter(Duration::ZERO, LIST_EVERY);
         let child = &mut self.children[peer as usize];
         if child.stage != Stage::Attaching || child.busy != from {
             return;
@@ -62,8 +63,7 @@ impl Net {
         child.home_since = now;
         child.whole_since = 0;
         child.registered = u32::try_from(held).unwrap_or(0).min(child.files);
-        (child.failures, child.list_at) =
-            (0, if child.list_at == 0 { now + nanos(LIST_EVERY) } else { child.list_at });
+        (child.failures, child.list_at) = (0, if child.list_at == 0 { first_list } else { child.list_at });
         if child.standby == from {
             (child.standby, child.kept, child.standby_at) = (NOBODY, false, 0);
         }

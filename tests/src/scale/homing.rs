@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nearmesh::proto::{COMPARED, ROUNDS, ROUNDS_AT_HOME, SURVEY_EVERY, promotion::Input};
+use nearmesh::proto::{COMPARED, LIST_EVERY, ROUNDS, ROUNDS_AT_HOME, SURVEY_EVERY, promotion::Input};
 use nearmesh_common::wire::home::ToHome;
 use rand::RngExt;
 
@@ -10,8 +10,8 @@ use super::{
     Net,
     calendar::{Moment, nanos},
     child::{
-        AFTER_FAILURE, ANSWER_WAIT, BACKOFF, DIAL_WAIT, LIST_EVERY, LOOK_AGAIN, MAX_TRIES, REJOIN_SPREAD,
-        SETTLE, SILENCE, Stage,
+        AFTER_FAILURE, ANSWER_WAIT, BACKOFF, DIAL_WAIT, LOOK_AGAIN, MAX_TRIES, REJOIN_SPREAD, SETTLE,
+        SILENCE, Stage,
     },
     links::Role,
     names::{NOBODY, Peer},

@@ -62,7 +62,8 @@ impl Supernode {
     /// Names others to a node that should go there.
     pub(super) fn redirect(&mut self, node: NodeId) {
         let some: Vec<_> = self.membership.sample(alternatives::DRAWN_FROM, &mut self.world.rng).collect();
-        let others = if some.iter().any(|other| other.content.has_room()) {
+        let roomy = some.iter().filter(|other| other.content.has_room()).count();
+        let others = if roomy >= alternatives::NAMED {
             alternatives::alternatives(some.into_iter(), &mut self.world.rng)
         } else {
             alternatives::alternatives(self.membership.records().skip(1), &mut self.world.rng)

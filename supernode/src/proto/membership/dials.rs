@@ -59,6 +59,7 @@ impl Membership {
         if !needed && known.is_member() {
             let at = world.now.instant + LET_GO;
             self.table.set_stage(node, Stage::Resting { at, dial: self.dial_of(node) });
+            self.trim_spares(node);
         } else if !known.is_resting() {
             self.fail(node, world);
         }

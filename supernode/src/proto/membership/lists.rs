@@ -40,6 +40,9 @@ impl Membership {
 
     fn chosen(&self, most: usize, salt: u64, links: &Links) -> Vec<Signed<SupernodeRecord>> {
         let mut others: Vec<_> = self.some(LOOKED_AT, salt as usize).collect();
+        if others.iter().filter(|other| other.content.has_room()).count() < most / 2 {
+            others = self.some(usize::MAX, 0).collect();
+        }
         if others.len() >= most {
             let rank = |record: &Verified<SupernodeRecord>| {
                 let node = record.content.node;

@@ -2,7 +2,7 @@
 //!
 //! Whoever stands in everybody's ticket is the first contact of all, and would remain it. Beyond its share of the links a supernode closes those that it
 //! does not need itself, some in each round; the other end has a second contact, and asks that one for another. A newcomer is never turned
-//! away for them: if need be, the one that was linked first goes for it at once.
+//! away for them: if need be, the one that was linked first goes for it at once. The two that we need in each group are not touched.
 
 use std::time::Instant;
 
@@ -62,14 +62,20 @@ impl Membership {
         }
     }
 
-    /// Contacts in groups that have more of them than we need.
+    /// Contacts beyond those that we need: of each group the two that were linked first, if we need more than two.
     fn spare_contacts(&self) -> Vec<NodeId> {
         let groups = self.groups();
         // In the order of their ids, which is that of their groups.
         let members: Vec<NodeId> = self.table.members().collect();
         let parts = members.chunk_by(|one, next| groups.of(&one.0) == groups.of(&next.0));
-        let spare = parts.filter(|part| part.len() > CONTACTS && !self.is_of_ours(&part[0]));
-        spare.flatten().copied().collect()
+        let parts = parts.filter(|part| part.len() > CONTACTS && !self.is_of_ours(&part[0]));
+        parts.flat_map(|part| self.spare_of(part)).collect()
+    }
+
+    fn spare_of(&self, part: &[NodeId]) -> Vec<NodeId> {
+        let mut part = part.to_vec();
+        part.sort_by_key(|node| (!self.table.get(node).is_some_and(|known| known.mine), self.since(node)));
+        part.split_off(CONTACTS)
     }
 
     fn since(&self, node: &NodeId) -> Option<Instant> {

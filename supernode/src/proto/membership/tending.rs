@@ -165,14 +165,22 @@ impl Membership {
         if self.is_of_ours(node) {
             return;
         }
-        let group = self.groups().of(&node.0);
-        let ids = self.groups().ids(group);
-        let resting = || self.table.all_in(ids.clone()).filter(|(_, known)| known.is_resting());
-        if resting().count() > MAX_SPARES {
-            let worst = resting().max_by_key(|(_, known)| known.tries).map(|(node, _)| *node);
-            worst.and_then(|worst| self.table.remove(&worst));
+        self.trim_spares(node);
+        self.tend_soon(self.groups().of(&node.0), world);
+    }
+
+    /// Forgets those of another group that are too many without a link: who failed most, then this one.
+    pub(super) fn trim_spares(&mut self, last: &NodeId) {
+        if self.is_of_ours(last) {
+            return;
         }
-        self.tend_soon(group, world);
+        let ids = self.groups().ids(self.groups().of(&last.0));
+        let resting = self.table.all_in(ids).filter(|(_, known)| known.is_resting());
+        let mut resting: Vec<_> = resting.map(|(node, known)| (known.tries, node == last, *node)).collect();
+        resting.sort_unstable();
+        for (.., node) in resting.into_iter().skip(MAX_SPARES) {
+            self.table.remove(&node);
+        }
     }
 
     /// One is silent: where all contacts of a group are, another is looked for at once.
