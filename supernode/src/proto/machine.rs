@@ -256,8 +256,8 @@ impl Supernode {
     }
 
     fn on_link_down(&mut self, node: NodeId) {
-        // Who fell silent before was counted then.
-        if self.membership.is_member(&node) && !self.world.links.is_silent(&node) {
+        // Who fell silent before was counted then; a link that we did not need ends in peace as well.
+        if self.membership.needs(&node) && !self.world.links.is_silent(&node) {
             self.handle_lost();
         }
         self.end_link(node);

@@ -109,6 +109,11 @@ impl Membership {
         self.events.pop_front()
     }
 
+    /// Whether it is a member whose link we need.
+    pub(super) fn needs(&self, node: &NodeId) -> bool {
+        self.table.get(node).is_some_and(|known| known.is_member() && known.mine)
+    }
+
     /// Whether neither end of a member's link needs it any more.
     pub(super) fn is_unneeded(&self, node: &NodeId) -> bool {
         self.table.get(node).is_some_and(|known| known.is_member() && !known.mine && !known.theirs)

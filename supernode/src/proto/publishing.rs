@@ -14,7 +14,7 @@
 //!
 //! # After a disaster
 //! Where many supernodes die in one moment, all three holders of a key may be among them, and its home, in another group, hears nothing of that. So a
-//! supernode that loses a twentieth of its links at once tells the holders of all its children again, a little later. The transport takes up to half a minute to
+//! supernode that loses as many of those that it needs as a twentieth of all its links tells the holders of all its children again, a little later. The transport takes up to half a minute to
 //! notice a death; a supernode that lets a question wait counts as lost at once, and until it speaks others are taken in its place. If so many speak again that it was no
 //! disaster nothing is told.
 
