@@ -56,6 +56,8 @@ fn every_scenario_can_be_read() {
         "storm",
         "partition",
         "flash",
+        "flash-hour",
+        "million",
         "nat",
         "lone",
         "leaving",

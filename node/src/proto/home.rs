@@ -323,8 +323,8 @@ impl Homing {
         self.stage = Stage::Settled;
         self.tries = 0;
         self.backoff.reset();
-        // Those who came together do not ask together.
-        let first = jitter(scene.rng, Duration::ZERO, LIST_EVERY);
+        // Whoever just came was told enough; and those who came together do not ask together.
+        let first = jitter(scene.rng, LIST_EVERY / 2, LIST_EVERY);
         self.list_at.get_or_insert(scene.now.instant + first);
         self.survey_at = Some(scene.now.instant + jitter(scene.rng, SURVEY_EVERY / 2, SURVEY_EVERY));
         if self.standby.node() == Some(from) {

@@ -53,7 +53,7 @@ impl Net {
 
     fn on_attached(&mut self, peer: Peer, from: Peer, held: u64) {
         let now = self.calendar.now();
-        let first_list = now + self.jitter(Duration::ZERO, LIST_EVERY);
+        let first_list = now + self.jitter(LIST_EVERY / 2, LIST_EVERY);
         let child = &mut self.children[peer as usize];
         if child.stage != Stage::Attaching || child.busy != from {
             return;
