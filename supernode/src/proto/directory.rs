@@ -2,12 +2,14 @@
 //!
 //! A presence is signed by its node and names its home, so it is true whoever brings it; the later of two counts, and a replay changes
 //! nothing. That a node is gone again is its home's word: the home's own on a link of ours, or, where its group is another, as a member
-//! of our group passed it on. So a lying member can hide users of its own group until they sign anew, and nobody else's.
+//! of our group passed it on. Of what a home did not tell us itself any mate may say so: who hands an entry on hears of its end before us.
+//! So a lying member can hide users of its own group until they sign anew, and nobody else's.
 //! When a home of our own group dies all its entries are offline; when it comes back it stores them again. An
 //! offline entry is kept for three days.
 //!
 //! When our group's members change, entries move ([`Directory::handle_members`]): the first of the old holders that is left sends each
-//! to those who are holders now and were not before; who is no holder any more forgets it.
+//! to those who are holders now and were not before; who is no holder any more forgets it. A copy that came although by what we see others
+//! hold it counts for as long as we may just not know yet that they are dead.
 
 mod lately;
 
@@ -38,6 +40,8 @@ use super::{
 pub(super) const KEPT: Duration = Duration::from_secs(72 * 3600);
 /// Most entries (guess: 3 holders for each of a million nodes among 64 supernodes is half of it; 1 kB each).
 const MAX_ENTRIES: usize = 100_000;
+/// Within what time after somebody else we see that a holder is dead (guess: well above two unanswered pulses and a roll call).
+const NOTICED: Duration = Duration::from_secs(20);
 /// How often entries are looked through after a revocation, and how many each time: 10 ms of work, at 50 us.
 const RECHECK_EVERY: Duration = Duration::from_millis(50);
 const RECHECKED: usize = 200;
@@ -51,6 +55,7 @@ pub(super) struct Directory {
     recheck: Option<Recheck>,
     handover: Handover,
     lately: Lately,
+    moves: Vec<(Whither, Stored)>,
 }
 
 /// A presence, with those of its fields that matter here: it is decoded once.
@@ -62,9 +67,27 @@ struct Entry {
     expires: UnixMillis,
     /// By the node's own word.
     online: bool,
+    word: Word,
+    signed: Signed<Presence>,
+}
+
+/// What others say of an entry's node.
+#[derive(Clone, Copy, Debug)]
+struct Word {
     /// Its home lives and did not say that it is gone.
     here: bool,
-    signed: Signed<Presence>,
+    way: Way,
+}
+
+/// How it came to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// From its home, to us as a holder: it would tell us of the end as well, and nobody else is believed.
+    Home,
+    /// From another supernode, to us as a holder.
+    Other,
+    /// To us although by what we see others hold it: they are dead, which we shall see soon, or whoever sent it was wrong.
+    Astray(Instant),
 }
 
 #[derive(Debug)]
@@ -90,9 +113,19 @@ pub(super) struct Departure {
     pub(super) sequence: UnixMillis,
 }
 
+impl Word {
+    fn came_astray_lately(&self, now: Instant) -> bool {
+        matches!(self.way, Way::Astray(at) if at + NOTICED > now)
+    }
+}
+
 impl Entry {
+    fn as_stored(&self) -> Stored {
+        Stored { user: self.user.clone(), presence: self.signed.clone(), here: self.word.here }
+    }
+
     fn is_online(&self, wall: UnixMillis) -> bool {
-        self.here && self.online && self.expires > wall
+        self.word.here && self.online && self.expires > wall
     }
 }
 
@@ -107,7 +140,8 @@ impl Directory {
         self.entries.get(node).map(|entry| entry.sequence)
     }
 
-    /// A presence to hold; whether it was taken. One that we hold already costs nothing; from its home it says that the node is there again.
+    /// A presence to hold; whether it was taken. One that we hold already costs nothing, but what is said of it
+    /// may be new: its home is always believed, others as long as it has said nothing, and only that the node is gone.
     pub(super) fn on_store(
         &mut self,
         from: NodeId,
@@ -115,18 +149,32 @@ impl Directory {
         pay: impl FnOnce(&mut World) -> bool,
         world: &mut World,
     ) -> bool {
-        let claimed = codec::decode::<Presence>(&stored.presence.payload).ok();
-        if let Some(entry) = claimed.and_then(|claimed| self.entries.get_mut(&claimed.node))
-            && entry.signed == stored.presence
-        {
-            entry.here |= entry.home == from;
+        let claimed = codec::decode::<Presence>(&stored.presence.payload).ok().map(|presence| presence.node);
+        let known =
+            claimed.filter(|node| self.entries.get(node).is_some_and(|e| e.signed == stored.presence));
+        if let Some(node) = known {
+            self.hear_again(&node, from, stored.here, world);
             return false;
         }
         let verified = if pay(world) { world.presence(stored.presence) } else { None };
         verified.is_some_and(|verified| {
-            let over = self.lately.is_over(&verified.content, world.now.instant);
-            self.take(&verified, stored.here && (from == verified.content.home || !over), world)
+            let place = Place::of_user(&verified.signer.user);
+            let home_says = from == verified.content.home;
+            let over = !home_says && self.lately.is_over(&verified.content, world.now.instant);
+            let way = way(&self.handover, place, home_says, world);
+            self.take(&verified, Word { here: stored.here && !over, way }, world)
         })
+    }
+
+    /// Somebody says of an entry that we have whether its node is there.
+    fn hear_again(&mut self, node: &NodeId, from: NodeId, here: bool, world: &World) {
+        let Some(entry) = self.entries.get_mut(node) else { return };
+        if entry.home == from {
+            let way = way(&self.handover, Place::of_user(&entry.user), true, world);
+            entry.word = Word { here, way };
+        } else if entry.word.way != Way::Home {
+            entry.word.here &= here;
+        }
     }
 
     /// Takes a verified presence of our own child.
@@ -134,13 +182,13 @@ impl Directory {
         if let Some(entry) = self.entries.get_mut(&verified.content.node)
             && entry.signed == verified.signed
         {
-            entry.here = true;
+            entry.word.here = true;
             return;
         }
-        self.take(verified, true, world);
+        self.take(verified, Word { here: true, way: Way::Home }, world);
     }
 
-    fn take(&mut self, verified: &Verified<Presence>, here: bool, world: &mut World) -> bool {
+    fn take(&mut self, verified: &Verified<Presence>, word: Word, world: &mut World) -> bool {
         let Verified { content: presence, signer, signed } = verified;
         if self.sequence_of(&presence.node).is_some_and(|known| known >= presence.sequence) {
             world.counters.bad_records += 1;
@@ -157,27 +205,40 @@ impl Directory {
             sequence: presence.sequence,
             expires: presence.expires,
             online: presence.online,
-            here,
+            word,
             signed: signed.clone(),
         };
         self.entries.insert(presence.node, entry);
+        self.tell_newcomers(&presence.node, world);
         true
     }
 
+    /// What changed goes on to whoever got the entry from us lately: its home may not know of them yet, or what we sent is still on its way.
+    fn tell_newcomers(&mut self, node: &NodeId, world: &World) {
+        let Some(entry) = self.entries.get(node) else { return };
+        for newcomer in self.handover.newcomers(Place::of_user(&entry.user), world.own(), world.now) {
+            self.moves.push((Whither::Holder(newcomer), entry.as_stored()));
+        }
+    }
+
     /// A home says that a node is there no more.
-    pub(super) fn on_gone(&mut self, departure: &Departure, now: Now) {
-        self.lately.handle_departure(departure, now.instant);
+    pub(super) fn on_gone(&mut self, departure: &Departure, world: &World) {
+        self.lately.handle_departure(departure, world.now.instant);
         let Departure { node, home, sequence } = departure;
         let entry = self.entries.get_mut(node);
         if let Some(entry) = entry.filter(|entry| entry.home == *home && entry.sequence <= *sequence) {
-            entry.here = false;
+            entry.word.here = false;
+            self.tell_newcomers(node, world);
         }
     }
 
     /// A home died.
     pub(super) fn handle_home_lost(&mut self, home: &NodeId, now: Now) {
         self.lately.handle_home_lost(*home, now.instant);
-        self.entries.values_mut().filter(|entry| entry.home == *home).for_each(|entry| entry.here = false);
+        self.entries
+            .values_mut()
+            .filter(|entry| entry.home == *home)
+            .for_each(|entry| entry.word.here = false);
     }
 
     /// It is there again.
@@ -185,12 +246,17 @@ impl Directory {
         self.lately.handle_home_back(home);
     }
 
-    /// What we hold on a user.
-    pub(super) fn find(&self, user: &UserName, wall: UnixMillis) -> Vec<DirectoryEntry> {
+    /// What we hold on a user. A copy of what others hold shows nobody online for long: they know better.
+    pub(super) fn find(&self, user: &UserName, world: &World) -> Vec<DirectoryEntry> {
+        let holds = self.handover.is_holder(Place::of_user(user), &world.own());
         let own = self.by_user.range((user.clone(), NodeId([0; 32]))..=(user.clone(), NodeId([255; 32])));
         let entries = own.filter_map(|(_, node)| self.entries.get(node));
         entries
-            .map(|entry| DirectoryEntry { presence: entry.signed.clone(), online: entry.is_online(wall) })
+            .map(|entry| DirectoryEntry {
+                presence: entry.signed.clone(),
+                online: entry.is_online(world.now.wall)
+                    && (holds || entry.word.came_astray_lately(world.now.instant)),
+            })
             .collect()
     }
 
@@ -204,8 +270,13 @@ impl Directory {
         self.recheck = Some(Recheck { after: None, at: now.instant });
     }
 
-    /// Forgets what is too old, and what was revoked. Returns what moves to others.
-    pub(super) fn handle_timeout(&mut self, world: &mut World) -> Vec<(Whither, Stored)> {
+    /// Entries that are to be sent to others.
+    pub(super) fn poll_moves(&mut self) -> Option<Vec<(Whither, Stored)>> {
+        (!self.moves.is_empty()).then(|| std::mem::take(&mut self.moves))
+    }
+
+    /// Forgets what is too old, and what was revoked.
+    pub(super) fn handle_timeout(&mut self, world: &mut World) {
         while let Some((expires, node)) = self.by_expiry.first().copied() {
             if expires.after(KEPT) > world.now.wall {
                 break;
@@ -215,7 +286,7 @@ impl Directory {
         if self.recheck.as_ref().is_some_and(|recheck| recheck.at <= world.now.instant) {
             self.go_on_rechecking(world);
         }
-        self.go_on_handing_over(world)
+        self.go_on_handing_over(world);
     }
 
     pub(super) fn poll_timeout(&self, now: Now) -> Option<Instant> {
@@ -225,9 +296,8 @@ impl Directory {
         [expiry, recheck, self.handover.due()].into_iter().flatten().min()
     }
 
-    fn go_on_handing_over(&mut self, world: &World) -> Vec<(Whither, Stored)> {
-        let mut due = Vec::new();
-        let Some(after) = self.handover.step(world.now) else { return due };
+    fn go_on_handing_over(&mut self, world: &World) {
+        let Some(after) = self.handover.step(world.now) else { return };
         let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
         let (mut last, mut foreign) = (None, Vec::new());
         for (node, entry) in self.entries.range(range).take(Handover::BATCH) {
@@ -239,13 +309,11 @@ impl Directory {
             }
             let to = moves.to.into_iter().map(Whither::Holder);
             for whither in to.chain(moves.across.then_some(Whither::Group(place))) {
-                let (user, presence) = (entry.user.clone(), entry.signed.clone());
-                due.push((whither, Stored { user, presence, here: entry.here }));
+                self.moves.push((whither, entry.as_stored()));
             }
         }
         self.handover.stepped(last, world.now);
         foreign.iter().for_each(|node| self.remove(node));
-        due
     }
 
     fn go_on_rechecking(&mut self, world: &mut World) {
@@ -276,5 +344,14 @@ impl Directory {
             self.by_expiry.remove(&(entry.expires, *node));
             self.by_user.remove(&(entry.user, *node));
         }
+    }
+}
+
+/// How a word on an entry of this place comes that its home, or somebody else, sends us now.
+fn way(handover: &Handover, place: Place, home_says: bool, world: &World) -> Way {
+    match (handover.is_holder(place, &world.own()), home_says) {
+        (false, _) => Way::Astray(world.now.instant),
+        (true, true) => Way::Home,
+        (true, false) => Way::Other,
     }
 }

@@ -9,8 +9,12 @@
 //!
 //! While two divisions of the net count, nothing is forgotten: who still sees the former one asks the former holders. And in a net of
 //! several groups nobody forgets an entry without having offered it to those who hold it now: while many come at once not all see the same members, and
-//! each may take another for the first. The price is that a copy which missed that its node left may show it as online once more, until the presence
-//! expires; so one full mesh, where everybody sees everybody, does without.
+//! each may take another for the first. One full mesh, where everybody sees everybody, does without.
+//!
+//! # News that meets a copy on its way
+//! A node may leave, or move, while its entry is handed on, and its home may not know the new holder yet. So whoever handed an entry on passes
+//! on for some seconds what it hears of it ([`Handover::newcomers`]). And who has just started, and knows few, hands nothing on before it has met the
+//! others: it would bring an entry back to those who have just forgotten it, whom no home tells of anything.
 
 use std::time::{Duration, Instant};
 
@@ -20,6 +24,12 @@ use super::placement::{Group, Groups, Place};
 
 /// How long after a change a pass begins: changes that come together make one pass (guess: well below what a user notices).
 const GATHER: Duration = Duration::from_millis(100);
+/// How long after its start a supernode lets its first pass wait: before it has met its mates it would take any of them for holders, and give back what
+/// they have just forgotten (guess: several times the round trips that it takes to be told of all and to dial them).
+const MEETING: Duration = Duration::from_secs(5);
+/// How long after a pass news of an entry still goes to whoever got it in that pass: its home may not know of them yet (guess: well above the time
+/// that two supernodes need to see the same members).
+const LATE: Duration = Duration::from_secs(10);
 /// How long between two steps of a pass. With [`Handover::BATCH`] this is 1000 entries a second, of which any one newcomer gets a part that its
 /// budget for presences (800 a second) covers.
 const STEP_EVERY: Duration = Duration::from_millis(100);
@@ -51,6 +61,10 @@ pub(super) struct Moves {
 pub(super) struct Handover {
     /// As of the last pass that ended.
     settled: Option<Division>,
+    /// As of the one before, and when that ended.
+    former: Option<(Instant, Division)>,
+    /// When the first one may begin.
+    met_at: Option<Instant>,
     /// Of the pass under way.
     passing: Option<Pass>,
     /// Of the next one.
@@ -72,9 +86,11 @@ impl Handover {
     pub(super) fn begin(&mut self, division: Division, now: Now) {
         if self.settled.is_none() {
             self.settled = Some(division);
+            self.met_at = Some(now.instant + MEETING);
             return;
         }
-        let at = self.next.as_ref().map_or(now.instant + GATHER, |(at, _)| *at);
+        let soon = self.met_at.max(Some(now.instant + GATHER)).unwrap_or(now.instant);
+        let at = self.next.as_ref().map_or(soon, |(at, _)| *at);
         self.next = Some((at, division));
     }
 
@@ -98,8 +114,33 @@ impl Handover {
         let Some(pass) = &mut self.passing else { return };
         match last {
             Some(last) => (pass.after, pass.at) = (Some(last), now.instant + STEP_EVERY),
-            None => self.settled = self.passing.take().map(|pass| pass.division),
+            None => {
+                let ended = self.passing.take().map(|pass| pass.division);
+                let former = std::mem::replace(&mut self.settled, ended);
+                // Before its first pass it knew nobody: nothing is late for those it met since.
+                let knew_others = self.met_at.take().is_none();
+                self.former = former.filter(|_| knew_others).map(|former| (now.instant, former));
+            }
         }
+    }
+
+    /// Whether what others say of this place's entries is meant for us: we hold it, or did until a moment ago.
+    pub(super) fn is_holder(&self, place: Place, own: &NodeId) -> bool {
+        let next = self.next.as_ref().map(|(_, division)| division);
+        let passing = self.passing.as_ref().map(|pass| &pass.division);
+        let divisions = next.into_iter().chain(passing).chain(&self.settled);
+        divisions.into_iter().any(|division| division.changing || division.holders(place).contains(own))
+    }
+
+    /// Who got, or gets, this place's entries from us in a pass that ended lately or is under way.
+    pub(super) fn newcomers(&self, place: Place, own: NodeId, now: Now) -> Vec<NodeId> {
+        let former = self.former.as_ref().filter(|(ended, _)| *ended + LATE > now.instant);
+        let late = former.map(|(_, division)| division).zip(self.settled.as_ref());
+        let present = self.settled.as_ref().zip(self.passing.as_ref().map(|pass| &pass.division));
+        late.into_iter()
+            .chain(present)
+            .flat_map(|(before, after)| handed(place, own, before, after))
+            .collect()
     }
 
     /// What becomes of the entry of this place in the pass under way.
@@ -111,17 +152,29 @@ impl Handover {
         let before = settled.holders(place);
         let after = division.holders(place);
         let stays = division.changing || after.contains(&own);
-        let first = before.iter().find(|holder| division.members.contains(holder));
-        let to = match (first == Some(&own), stays) {
-            (true, _) => after.into_iter().filter(|holder| !before.contains(holder)).collect(),
-            (false, false) if division.groups != Groups::ONE => after,
-            (false, _) => Vec::new(),
+        let to = match !stays && division.groups != Groups::ONE && !is_first(own, &before, division) {
+            true => after,
+            false => handed(place, own, settled, division),
         };
         let its_group = place.group(division.groups);
         let inside = before.iter().any(|holder| division.groups.of(&holder.0) == its_group);
         let across = its_group != division.group && (!stays || !inside && before.first() == Some(&own));
         Moves { to, across, stays }
     }
+}
+
+/// To whom an entry goes because we are the first of its former holders.
+fn handed(place: Place, own: NodeId, before: &Division, after: &Division) -> Vec<NodeId> {
+    let former = before.holders(place);
+    if !is_first(own, &former, after) {
+        return Vec::new();
+    }
+    after.holders(place).into_iter().filter(|holder| !former.contains(holder)).collect()
+}
+
+/// Whether this is the first of the former holders that is left.
+fn is_first(own: NodeId, former: &[NodeId], division: &Division) -> bool {
+    former.iter().find(|holder| division.members.contains(holder)) == Some(&own)
 }
 
 impl Division {

@@ -94,6 +94,10 @@ impl Links {
         self.silent.contains(node)
     }
 
+    pub(super) fn any_silent(&self) -> bool {
+        !self.silent.is_empty()
+    }
+
     pub(super) fn set_rtt(&mut self, node: &NodeId, rtt: Duration) {
         if let Some(link) = self.open.get_mut(node) {
             link.rtt = Some(rtt);

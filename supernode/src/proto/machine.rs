@@ -297,6 +297,8 @@ impl Supernode {
             } else if let Some((number, place, hops)) = self.lookups.poll_starved() {
                 let more = self.more_targets(place, hops);
                 self.lookups.add_targets(number, more, &mut self.world);
+            } else if let Some(moves) = self.directory.poll_moves() {
+                self.send_moves(moves);
             } else if let Some(node) = self.world.poll_doubted() {
                 self.ping(vec![node]);
             } else if let Some(node) = self.world.poll_closed() {
@@ -440,8 +442,7 @@ impl Supernode {
         self.membership.handle_timeout(&mut self.world);
         self.summaries.handle_timeout(self.registrations.catalogue_mut(), &mut self.world);
         self.searches.handle_timeout(&mut self.world);
-        let moves = self.directory.handle_timeout(&mut self.world);
-        self.send_moves(moves);
+        self.directory.handle_timeout(&mut self.world);
         let linked = self.membership.members().len();
         let children = self.publishing.handle_timeout(linked, &self.world);
         self.tell_again(children);

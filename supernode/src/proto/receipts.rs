@@ -49,8 +49,12 @@ struct Open {
 }
 
 impl Receipts {
-    /// Sends presences.
+    /// Sends presences. One that is silent need not confirm them: others were sent them as well.
     pub(super) fn store(&mut self, to: NodeId, presences: Vec<Stored>, hops: u8, world: &mut World) {
+        if world.links.is_silent(&to) {
+            let number = self.next_number();
+            return world.tell_mesh(to, Mesh::Store { number, presences, hops });
+        }
         let kept = match self.presences + presences.len() <= MAX_OPEN {
             true => presences.clone(),
             false => Vec::new(),
@@ -69,13 +73,18 @@ impl Receipts {
     }
 
     fn wait_for(&mut self, to: NodeId, presences: Vec<Stored>, hops: u8, world: &World) -> u32 {
-        self.last = self.last.wrapping_add(1);
+        let number = self.next_number();
         if self.open.len() < MAX_QUESTIONS && world.links.contains(&to) {
             let patience = (world.links.expected_rtt(&to) * ROUND_TRIPS).max(MIN_PATIENCE);
             self.presences += presences.len();
-            self.open.insert(self.last, Open { to, presences, hops });
-            self.schedule.set(self.last.into(), world.now.instant + patience);
+            self.open.insert(number, Open { to, presences, hops });
+            self.schedule.set(number.into(), world.now.instant + patience);
         }
+        number
+    }
+
+    fn next_number(&mut self) -> u32 {
+        self.last = self.last.wrapping_add(1);
         self.last
     }
 

@@ -249,6 +249,11 @@ impl Net {
         self.deaf.insert(node(name));
     }
 
+    /// It speaks again.
+    pub(super) fn speak(&mut self, name: &str) {
+        self.deaf.remove(&node(name));
+    }
+
     pub(super) fn presence(&self, name: &str, home: &str) -> Presence {
         Presence {
             node: node(name),

@@ -2,6 +2,7 @@
 
 mod across;
 mod attaching;
+mod departures;
 mod dial_backs;
 mod directory;
 mod groups;

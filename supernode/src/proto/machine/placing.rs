@@ -47,6 +47,18 @@ impl Supernode {
         place.holders(mates.chain([own]))
     }
 
+    /// Who would hold a key of our own group if they were not silent. What is new of it goes to them as well: who only seems dead must not miss it.
+    pub(super) fn silent_holders(&self, place: Place, groups: Groups) -> Vec<NodeId> {
+        let links = &self.world.links;
+        if !links.any_silent() {
+            return Vec::new();
+        }
+        let group = groups.of(&self.world.own().0);
+        let mates = self.membership.members().filter(|node| groups.of(&node.0) == group);
+        let holders = place.holders(mates.chain([self.world.own()]));
+        holders.into_iter().filter(|holder| links.is_silent(holder)).collect()
+    }
+
     /// Who holds a key of our own group in place of one that is silent or gone.
     pub(super) fn successors(&self, of: &NodeId, place: Place) -> Vec<NodeId> {
         let after = self.holders(place, self.membership.groups());

@@ -90,17 +90,18 @@ impl Supernode {
 
     /// A child is gone, by what it said last if it said anything.
     pub(super) fn publish_gone(&mut self, last: &Verified<Presence>, farewell: Option<&Verified<Presence>>) {
+        // Whether or not we are one of those who are told.
+        self.directory.on_gone(&departure_of(last), &self.world);
         if self.publishing.remove(&last.content.node).is_none() {
             return;
         }
         if let Some(farewell) = farewell {
             return self.publish_once(farewell);
         }
-        let Verified { content: presence, signer, .. } = last;
-        let departure = Departure { node: presence.node, home: presence.home, sequence: presence.sequence };
-        let place = Place::of_user(&signer.user);
+        let user = &last.signer.user;
+        let place = Place::of_user(user);
         for groups in self.divisions() {
-            self.tell_gone(departure, &signer.user, self.whither(place, groups, Telling::Twice));
+            self.tell_gone(departure_of(last), user, self.whither(place, groups, Telling::Twice));
         }
     }
 
@@ -127,7 +128,7 @@ impl Supernode {
             if !self.world.charge(&from, Charge::Presence, 1) {
                 break;
             }
-            for to in self.onward(place, hops) {
+            for to in self.news_onward(place, hops) {
                 self.hand_on(from, &stored, to, &mut outgoing);
             }
         }
@@ -175,9 +176,9 @@ impl Supernode {
             return self.world.strange(&from, "another home's word");
         }
         if hops == 0 {
-            return self.directory.on_gone(&departure, self.world.now);
+            return self.directory.on_gone(&departure, &self.world);
         }
-        let onward = self.onward(Place::of_user(&user), hops);
+        let onward = self.news_onward(Place::of_user(&user), hops);
         self.tell_gone(departure, &user, onward);
     }
 
@@ -186,7 +187,7 @@ impl Supernode {
         let Departure { node, home, sequence } = departure;
         for (to, hops) in whither {
             match to == self.world.own() {
-                true => self.directory.on_gone(&departure, self.world.now),
+                true => self.directory.on_gone(&departure, &self.world),
                 false => {
                     let gone = Mesh::Gone { node, user: user.clone(), home, sequence, hops };
                     self.world.tell_mesh(to, gone);
@@ -228,10 +229,19 @@ impl Supernode {
         next
     }
 
+    /// The same for what is new of a key.
+    fn news_onward(&self, place: Place, hops: u8) -> Vec<(NodeId, u8)> {
+        let ours = self.divisions().filter(|groups| self.is_ours(place, *groups));
+        let mut silent: Vec<_> = ours.flat_map(|groups| self.silent_holders(place, groups)).collect();
+        silent.dedup();
+        self.onward(place, hops).into_iter().chain(silent.into_iter().map(|holder| (holder, 0))).collect()
+    }
+
     /// Whom we tell of a key: its holders, this supernode among them if it is one, or contacts in its group.
     pub(super) fn whither(&self, place: Place, groups: Groups, telling: Telling) -> Vec<(NodeId, u8)> {
         if self.is_ours(place, groups) {
-            return self.holders(place, groups).into_iter().map(|holder| (holder, 0)).collect();
+            let holders = self.holders(place, groups).into_iter().chain(self.silent_holders(place, groups));
+            return holders.map(|holder| (holder, 0)).collect();
         }
         let mut contacts = self.go_betweens(place, groups);
         contacts.retain(|contact| !self.world.links.is_silent(contact));
@@ -296,7 +306,7 @@ impl Supernode {
             let room = if self.is_ours(place, groups) { MAX_REQUESTS } else { room };
             targets.extend(more.into_iter().take(room));
         }
-        let mut known = self.directory.find(&user, self.world.now.wall);
+        let mut known = self.directory.find(&user, &self.world);
         // A holder knows all of the user's nodes; a mere home knows only its own child.
         if self.holds(place) && known.iter().any(|entry| entry.online) {
             targets.clear();
@@ -315,7 +325,7 @@ impl Supernode {
         if !self.world.charge(&from, Charge::Find, 1) {
             return self.world.tell_mesh(from, Mesh::Held { number, nodes: Vec::new() });
         }
-        let known = self.directory.find(&user, self.world.now.wall);
+        let known = self.directory.find(&user, &self.world);
         let place = Place::of_user(&user);
         let answered = hops == 0 || known.iter().any(|entry| entry.online) || !self.lookups.has_room();
         if answered {
@@ -358,6 +368,12 @@ impl Supernode {
 /// What a holder is told of a child of ours.
 fn here(presence: &Verified<Presence>) -> Stored {
     Stored { user: presence.signer.user.clone(), presence: presence.signed.clone(), here: true }
+}
+
+/// What is said of a child that left.
+fn departure_of(last: &Verified<Presence>) -> Departure {
+    let Presence { node, home, sequence, .. } = last.content;
+    Departure { node, home, sequence }
 }
 
 /// Each node once, where it comes first.

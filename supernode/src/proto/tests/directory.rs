@@ -22,14 +22,14 @@ const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The supernodes that hold a user, by name.
-fn holders(net: &Net, name: &str) -> Vec<String> {
+pub(super) fn holders(net: &Net, name: &str) -> Vec<String> {
     let members: Vec<_> = net.supernodes.keys().copied().collect();
     let holders = Place::of_user(&user(name)).holders(members.iter().copied());
     (0..members.len()).map(|n| format!("s{n}")).filter(|s| holders.contains(&node(s))).collect()
 }
 
 /// A supernode's name that is not among these.
-fn other(net: &Net, than: &[String]) -> String {
+pub(super) fn other(net: &Net, than: &[String]) -> String {
     (0..net.supernodes.len()).map(|n| format!("s{n}")).find(|name| !than.contains(name)).unwrap()
 }
 

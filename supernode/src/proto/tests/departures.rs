@@ -1,0 +1,142 @@
+//! Who left is shown as gone, even by those who missed it or heard of it in the wrong order.
+
+use std::time::Duration;
+
+use nearmesh_common::{
+    presence::Presence,
+    signed::Signed,
+    wire::{
+        LinkMessage,
+        mesh::{Mesh, Stored},
+    },
+};
+
+use super::directory::{holders, other};
+use crate::proto::{
+    Config,
+    placement::Place,
+    testing::{Net, node, user},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// So many supernodes whose first entries are where they belong.
+fn settled(supernodes: usize) -> Net {
+    let mut net = Net::of(supernodes);
+    net.run(SECOND * 6);
+    net
+}
+
+/// `from` sends `to` a copy of bob's presence, and says whether bob is there.
+fn send_copy(net: &mut Net, from: &str, to: &str, bob: &Signed<Presence>, here: bool) {
+    let presences = vec![Stored { user: user("bob"), presence: bob.clone(), here }];
+    net.say_mesh(from, to, Mesh::Store { number: 1, presences, hops: 0 });
+    net.run(SECOND);
+}
+
+#[test]
+fn who_gave_us_a_copy_may_say_later_that_it_is_over_but_not_against_its_home() {
+    let mut net = settled(3);
+    net.attach("alice", "s0", 0);
+    net.run(SECOND);
+    let bob = net.seal("bob", &net.presence("bob", "s2"));
+    let say = |net: &mut Net, from: &str, here: bool| {
+        send_copy(net, from, "s0", &bob, here);
+        net.whereabouts("alice", "s0", "bob")
+    };
+    assert_eq!(say(&mut net, "s1", true), [(node("s2"), true)]);
+    assert_eq!(say(&mut net, "s1", false), [(node("s2"), false)]);
+    assert_eq!(say(&mut net, "s1", true), [(node("s2"), false)], "an old copy does not bring it back");
+    assert_eq!(say(&mut net, "s2", true), [(node("s2"), true)], "its home does");
+    assert_eq!(say(&mut net, "s1", false), [(node("s2"), true)]);
+    assert_eq!(say(&mut net, "s2", false), [(node("s2"), false)]);
+}
+
+#[test]
+fn a_departure_follows_the_copy_that_a_holder_just_handed_on() {
+    let mut net = settled(6);
+    let three = holders(&net, "bob");
+    let home = other(&net, &three);
+    let bob = net.seal("bob", &net.presence("bob", &home));
+    three.iter().for_each(|holder| send_copy(&mut net, &home, holder, &bob, true));
+    net.kill(&three[0]);
+    net.run(SECOND);
+    let newcomer = holders(&net, "bob").into_iter().find(|holder| !three.contains(holder)).unwrap();
+    net.attach("alice", &newcomer, 0);
+    net.run(SECOND);
+    assert_eq!(net.whereabouts("alice", &newcomer, "bob"), [(node(&home), true)]);
+    // Its home does not know yet that somebody new holds it.
+    for holder in &three[1..] {
+        let (node, home_id, sequence) = (node("bob"), node(&home), net.now.wall);
+        let gone = Mesh::Gone { node, user: user("bob"), home: home_id, sequence, hops: 0 };
+        net.say_mesh(&home, holder, gone);
+    }
+    net.run(SECOND);
+    assert_eq!(net.whereabouts("alice", &newcomer, "bob"), [(node(&home), false)]);
+}
+
+#[test]
+fn a_holder_that_only_seemed_dead_has_not_missed_that_a_user_left() {
+    let mut net = settled(6);
+    let three = holders(&net, "bob");
+    let home = other(&net, &three);
+    net.attach("alice", &three[0], 0);
+    net.run(SECOND);
+    net.silence(&three[0]);
+    net.attach("bob", &home, 0);
+    net.run(SECOND * 2);
+    net.cut("bob", &home);
+    net.run(SECOND);
+    net.speak(&three[0]);
+    assert_eq!(net.whereabouts("alice", &three[0], "bob"), [(node(&home), false)]);
+}
+
+#[test]
+fn one_that_is_passed_over_shows_nobody_online_for_long() {
+    let mut net = settled(6);
+    let three = holders(&net, "bob");
+    let stranger = other(&net, &three);
+    net.attach("alice", &stranger, 0);
+    net.run(SECOND);
+    let bob = net.seal("bob", &net.presence("bob", &three[1]));
+    send_copy(&mut net, &three[0], &stranger, &bob, true);
+    assert_eq!(
+        net.whereabouts("alice", &stranger, "bob"),
+        [(node(&three[1]), true)],
+        "the others may be dead"
+    );
+    net.run(SECOND * 25);
+    assert_eq!(net.whereabouts("alice", &stranger, "bob"), [(node(&three[1]), false)]);
+}
+
+#[test]
+fn a_newcomer_does_not_give_back_what_others_have_just_forgotten() {
+    let mut net = settled(12);
+    for n in 0..40 {
+        net.attach(&format!("c{n}"), "s0", 0);
+    }
+    net.run(SECOND);
+    net.kill("s5");
+    net.run(SECOND * 2);
+    net.sent.clear();
+    // For a second it knows one of the others only.
+    net.lose_all(|message| matches!(message, LinkMessage::Mesh(Mesh::Members(_) | Mesh::Digest { .. })));
+    net.start("s5", Config::default(), &["s1"]);
+    net.run(SECOND);
+    net.lose_all(|_| false);
+    net.run(SECOND * 60);
+    let all: Vec<_> = net.supernodes.keys().copied().collect();
+    let (mut handed, mut astray) = (0, Vec::new());
+    for (from, to, message) in &net.sent {
+        if let LinkMessage::Mesh(Mesh::Store { presences, .. }) = message
+            && *from == node("s5")
+        {
+            handed += presences.len();
+            let holds =
+                |stored: &&Stored| !Place::of_user(&stored.user).holders(all.iter().copied()).contains(to);
+            astray.extend(presences.iter().filter(holds).map(|stored| (stored.user.clone(), *to)));
+        }
+    }
+    assert!(handed > 0, "it is the first holder of some");
+    assert!(astray.is_empty(), "{astray:?}");
+}
