@@ -12,7 +12,7 @@ mod run;
 
 pub use curve::{Curve, report as curve_page, table as curve_table};
 pub use expect::{Checked, Expectation};
-pub use format::{Act, Event, Growth, Mix, NetForm, Scenario, ScenarioError, Workload};
+pub use format::{Act, Event, Growth, Mix, NetForm, Scenario, ScenarioError, ScenarioFile, Workload};
 pub use outcome::{Machine, Outcome, Sample, VolumeRate};
 pub use report::page;
 pub use run::{Progress, Run, play};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::compare;
-use crate::scenario::{Scenario, ScenarioError};
+use crate::scenario::{Scenario, ScenarioError, ScenarioFile};
 
 /// What is compared.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -22,20 +22,12 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Reads one from a file; none if it is a scenario of another kind.
+    /// What is written in a file; none if it is a scenario of another kind.
     ///
     /// # Errors
     /// As [`ScenarioError`] tells.
-    pub fn read(path: &Path) -> Result<Option<Self>, ScenarioError> {
-        let shown = || path.display().to_string();
-        let read = |error| ScenarioError::Read { path: shown(), error };
-        let form = |error| ScenarioError::Form { path: shown(), error };
-        let text = std::fs::read_to_string(path).map_err(read)?;
-        let table: toml::Table = text.parse().map_err(form)?;
-        if !table.contains_key("compare") {
-            return Ok(None);
-        }
-        toml::from_str(&text).map(Some).map_err(form)
+    pub fn of(file: ScenarioFile) -> Result<Option<Self>, ScenarioError> {
+        if file.has("compare") { file.whole().map(Some) } else { Ok(None) }
     }
 
     /// The scenario for Nearmesh's own row, `path` being where the comparison was read from.

@@ -8,7 +8,10 @@ use super::{
     ultrapeers::{self, Ultrapeers},
     *,
 };
-use crate::workload::{Asked, FileId, Shape};
+use crate::{
+    scenario::ScenarioFile,
+    workload::{Asked, FileId, Shape},
+};
 
 fn rng() -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(3)
@@ -251,8 +254,10 @@ fn all_systems_compared() {
 fn the_comparison_that_is_shipped_can_be_read_and_names_a_scenario_that_can() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("simulation");
     let path = folder.join("compare.toml");
-    let comparison = comparison::Comparison::read(&path).unwrap().expect("it has a table [compare]");
+    let read =
+        |path: &std::path::Path| comparison::Comparison::of(ScenarioFile::read(path).unwrap()).unwrap();
+    let comparison = read(&path).expect("it has a table [compare]");
     assert_eq!(comparison.compare, compare::Scenario::default());
     assert!(comparison.nearmesh(&path).unwrap().is_some());
-    assert!(comparison::Comparison::read(&folder.join("rest.toml")).unwrap().is_none());
+    assert!(read(&folder.join("rest.toml")).is_none());
 }

@@ -1,10 +1,8 @@
 //! One scenario at several sizes: how what a net costs grows with it.
 
-use std::path::Path;
-
 use serde::Deserialize;
 
-use super::{Outcome, Scenario, ScenarioError};
+use super::{Outcome, Scenario, ScenarioError, ScenarioFile};
 use crate::report::{Axis, Expectation, Fact, Plot, Report, Series, Table, figure};
 
 /// A scenario with a table `[curve]`.
@@ -28,19 +26,13 @@ struct Sizes {
 }
 
 impl Curve {
-    /// Reads one from a file; none if it is a scenario of another kind.
+    /// What is written in a file; none if it is a scenario of another kind.
     ///
     /// # Errors
     /// As [`ScenarioError`] tells.
-    pub fn read(path: &Path) -> Result<Option<Self>, ScenarioError> {
-        let shown = || path.display().to_string();
-        let form = |error| ScenarioError::Form { path: shown(), error };
-        let text =
-            std::fs::read_to_string(path).map_err(|error| ScenarioError::Read { path: shown(), error })?;
-        let mut table: toml::Table = text.parse().map_err(form)?;
-        let Some(sizes) = table.remove("curve") else { return Ok(None) };
-        let sizes = sizes.try_into().map_err(form)?;
-        Ok(Some(Self { scenario: table.try_into().map_err(form)?, sizes }))
+    pub fn of(mut file: ScenarioFile) -> Result<Option<Self>, ScenarioError> {
+        let Some(sizes) = file.take("curve")? else { return Ok(None) };
+        Ok(Some(Self { scenario: file.whole()?, sizes }))
     }
 
     /// The scenario at each size, up to this one.
@@ -122,8 +114,8 @@ pub fn report(curve: &Curve, outcomes: &[Outcome]) -> Report {
     ];
     report.tables.push(table(outcomes));
     report.expectations = outcomes.iter().flat_map(bounds).collect();
-    report.facts =
-        outcomes.iter().take(1).map(|outcome| Fact::new("seed", outcome.seed, "the command line")).collect();
+    let seed = outcomes.first().map(|outcome| Fact::new("seed", outcome.seed, "the command line"));
+    report.facts = seed.into_iter().collect();
     report
 }
 
@@ -139,25 +131,31 @@ fn bounds(outcome: &Outcome) -> impl Iterator<Item = Expectation> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    /// What is written in a file of ours.
+    fn shipped(name: &str) -> Option<Curve> {
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/simulation"));
+        let file = ScenarioFile::read(&folder.join(name)).expect("it can be read");
+        Curve::of(file).expect("it is understood")
+    }
 
     #[test]
     fn each_size_has_its_nodes_and_no_more_than_there_is_memory_for() {
-        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/simulation/curve.toml"));
-        let curve = Curve::read(path).expect("it can be read").expect("it is a curve");
+        let curve = shipped("curve.toml").expect("it is a curve");
         let sizes = |most| -> Vec<(u32, u32)> {
             curve.scenarios(most).map(|of| (of.net.supernodes, of.net.nodes)).collect()
         };
         assert_eq!(sizes(64), [(16, 1600), (64, 6400)]);
         assert_eq!(sizes(u32::MAX).last(), Some(&(10_000, 20_000)));
-        let rest = path.with_file_name("rest.toml");
-        assert!(Curve::read(&rest).expect("it can be read").is_none());
+        assert!(shipped("rest.toml").is_none());
     }
 
     #[test]
     fn the_page_draws_what_was_measured_against_the_bound() {
-        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/simulation/curve.toml"));
-        let curve = Curve::read(path).expect("it can be read").expect("it is a curve");
+        let curve = shipped("curve.toml").expect("it is a curve");
         let mut scenario = curve.scenarios(16).next().expect("the smallest");
         (scenario.net.nodes, scenario.growth.supernodes, scenario.growth.nodes) = (100, 5.0, 5.0);
         (scenario.growth.settle, scenario.workload.questions) = (20.0, 20.0);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
 use super::Expectation;
@@ -27,6 +27,13 @@ pub enum ScenarioError {
         /// Why.
         error: toml::de::Error,
     },
+}
+
+/// A file that holds a scenario of some kind.
+#[derive(Clone, Debug)]
+pub struct ScenarioFile {
+    path: String,
+    table: toml::Table,
 }
 
 /// A net, what befalls it, what is measured, what must hold.
@@ -191,16 +198,47 @@ impl Default for Mix {
     }
 }
 
+impl ScenarioFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// As [`ScenarioError`] tells.
+    pub fn read(path: &Path) -> Result<Self, ScenarioError> {
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ScenarioError::Read { path: shown.clone(), error })?;
+        let table = text.parse().map_err(|error| ScenarioError::Form { path: shown.clone(), error })?;
+        Ok(Self { path: shown, table })
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// [`ScenarioError::Form`].
+    pub fn whole<T: DeserializeOwned>(self) -> Result<T, ScenarioError> {
+        let Self { path, table } = self;
+        table.try_into().map_err(|error| ScenarioError::Form { path, error })
+    }
+
+    /// Whether it has the table that marks a scenario of another kind.
+    pub(crate) fn has(&self, kind: &str) -> bool {
+        self.table.contains_key(kind)
+    }
+
+    /// Takes that table out.
+    pub(crate) fn take<T: DeserializeOwned>(&mut self, kind: &str) -> Result<Option<T>, ScenarioError> {
+        let taken = self.table.remove(kind).map(toml::Value::try_into).transpose();
+        taken.map_err(|error| ScenarioError::Form { path: self.path.clone(), error })
+    }
+}
+
 impl Scenario {
     /// Reads one from a file.
     ///
     /// # Errors
     /// As [`ScenarioError`] tells.
     pub fn read(path: &Path) -> Result<Self, ScenarioError> {
-        let shown = || path.display().to_string();
-        let text =
-            std::fs::read_to_string(path).map_err(|error| ScenarioError::Read { path: shown(), error })?;
-        toml::from_str(&text).map_err(|error| ScenarioError::Form { path: shown(), error })
+        ScenarioFile::read(path)?.whole()
     }
 
     /// As the simulator takes it.

@@ -1,9 +1,6 @@
 //! A scenario that compares systems.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::Path, process::ExitCode};
 
 use tests::{
     models::{compare, comparison::Comparison, nearmesh},
@@ -31,13 +28,9 @@ pub fn run(
     let report = compare::report(comparison.compare, seed, &standings);
     if json {
         println!("{}", report.to_json());
-        return Ok(ExitCode::SUCCESS);
+    } else {
+        println!("{}", compare::table(&standings).to_markdown());
     }
-    println!("{}", compare::table(&standings).to_markdown());
-    let folder = PathBuf::from("target/simulate").join(&comparison.name);
-    match report.write(&folder) {
-        Ok(_) => println!("{}", folder.join("report.html").display()),
-        Err(error) => eprintln!("simulate: failed to write {}: {error}", folder.display()),
-    }
+    super::write_page(&report, &comparison.name, json);
     Ok(ExitCode::SUCCESS)
 }

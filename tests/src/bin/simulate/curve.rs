@@ -1,6 +1,6 @@
 //! A scenario that is played at several sizes.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use tests::scenario::{Curve, Outcome, Progress, curve_page, curve_table, play};
 
@@ -27,11 +27,6 @@ pub fn run(curve: &Curve, most: u32, seed: u64, json: bool, progress: &mut dyn P
             println!("BROKEN: {}: {} ({})", broken.what, broken.measured, broken.bound);
         }
     }
-    let folder = PathBuf::from("target/simulate").join(&curve.scenario.name);
-    match report.write(&folder) {
-        Ok(_) if json => {}
-        Ok(_) => println!("{}", folder.join("report.html").display()),
-        Err(error) => eprintln!("simulate: failed to write {}: {error}", folder.display()),
-    }
+    super::write_page(&report, &curve.scenario.name, json);
     if report.held() { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }

@@ -5,12 +5,16 @@ mod curve;
 mod progress;
 mod table;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use tests::{
     models::comparison::Comparison,
-    scenario::{Curve, Scenario, ScenarioError, page, play},
+    report::Report,
+    scenario::{Curve, Scenario, ScenarioError, ScenarioFile, page, play},
 };
 
 /// Plays a scenario on the large simulator.
@@ -44,33 +48,38 @@ fn main() -> ExitCode {
 }
 
 fn simulate(args: &Args) -> Result<ExitCode, ScenarioError> {
-    if let Some(mut comparison) = Comparison::read(&args.scenario)? {
+    let file = ScenarioFile::read(&args.scenario)?;
+    if let Some(mut comparison) = Comparison::of(file.clone())? {
         let size = &mut comparison.compare;
         size.supernodes = args.supernodes.unwrap_or(size.supernodes);
         size.nodes = args.nodes.unwrap_or(size.nodes);
         size.files_per_sharer = args.files.unwrap_or(size.files_per_sharer);
         return compare::run(&comparison, &args.scenario, args.seed, args.json, &mut progress::Bar::new());
     }
-    if let Some(curve) = Curve::read(&args.scenario)? {
+    if let Some(curve) = Curve::of(file.clone())? {
         let most = args.supernodes.unwrap_or(u32::MAX);
         return Ok(curve::run(&curve, most, args.seed, args.json, &mut progress::Bar::new()));
     }
-    let mut scenario = Scenario::read(&args.scenario)?;
+    let mut scenario: Scenario = file.whole()?;
     scenario.net.supernodes = args.supernodes.unwrap_or(scenario.net.supernodes);
     scenario.net.nodes = args.nodes.unwrap_or(scenario.net.nodes);
     scenario.net.files = args.files.unwrap_or(scenario.net.files);
     let outcome = play(&scenario, args.seed, &mut progress::Bar::new());
-    let folder = PathBuf::from("target/simulate").join(format!("{}-{}", scenario.name, outcome.supernodes));
-    let written = page(&outcome).write(&folder);
     if args.json {
         println!("{}", serde_json::to_string(&outcome).expect("figures have a JSON form"));
     } else {
         table::print(&outcome);
     }
-    match written {
-        Ok(_) if args.json => {}
+    write_page(&page(&outcome), &format!("{}-{}", scenario.name, outcome.supernodes), args.json);
+    Ok(if outcome.holds() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Writes a page for people, and says where it is unless standard output is for a program.
+fn write_page(page: &Report, name: &str, json: bool) {
+    let folder = Path::new("target/simulate").join(name);
+    match page.write(&folder) {
+        Ok(_) if json => {}
         Ok(_) => println!("{}", folder.join("report.html").display()),
         Err(error) => eprintln!("simulate: failed to write {}: {error}", folder.display()),
     }
-    Ok(if outcome.holds() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
