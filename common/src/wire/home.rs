@@ -210,6 +210,8 @@ pub enum ToChild {
 /// How full supernodes should be, in percent of their capacity (guess: a third of all supernodes may die at once, and the others hold their
 /// children).
 pub const TARGET_PERCENT: u32 = 65;
+/// Fuller than this there are too few (guess: a little above the target, so that nobody switches for nothing).
+pub const TOO_FULL_PERCENT: u32 = 70;
 /// Supernodes that a net has whatever its load, if so many nodes can serve: a home, a standby, and one more to lose.
 pub const MIN_SUPERNODES: u32 = 3;
 

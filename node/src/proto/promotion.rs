@@ -125,7 +125,7 @@ enum Stage {
     /// An ordinary node; nothing to decide.
     Calm,
     /// More are wanted: the lot is drawn at `at`.
-    Round { at: Instant, length: Duration, boost: f64, supernodes: u32 },
+    Round { at: Instant, length: Duration, boost: f64, before: Option<Neighbourhood> },
     /// The lot fell; first the line is measured.
     Measuring { until: Instant },
     /// The role was asked to change.
@@ -261,9 +261,7 @@ impl Promotion {
             self.look(now);
         }
         match self.stage {
-            Stage::Round { at, boost, supernodes, .. } if at <= now.instant => {
-                self.draw(boost, supernodes, now);
-            }
+            Stage::Round { at, boost, before, .. } if at <= now.instant => self.draw(boost, before, now),
             Stage::Measuring { until } if until <= now.instant => self.handle_measured(None, now),
             Stage::Serving { spare, unfit_since } => self.consider_demotion(spare, unfit_since, now),
             _ => self.look(now),
@@ -278,12 +276,12 @@ impl Promotion {
                     self.begin_round(length, 1.0, now);
                 }
             }
-            Stage::Round { at, length, boost, supernodes } => match self.round_length() {
+            Stage::Round { at, length, boost, before } => match self.round_length() {
                 None => self.stage = Stage::Calm,
                 // It has become pressing.
                 Some(pressing) if pressing < length / 2 => {
                     let at = at.min(now.instant + jitter(&mut self.rng, Duration::ZERO, pressing));
-                    self.stage = Stage::Round { at, length: pressing, boost, supernodes };
+                    self.stage = Stage::Round { at, length: pressing, boost, before };
                 }
                 Some(_) => {}
             },
@@ -310,12 +308,11 @@ impl Promotion {
 
     fn begin_round(&mut self, length: Duration, boost: f64, now: Now) {
         let at = now.instant + jitter(&mut self.rng, length / 2, length * 3 / 2);
-        let supernodes = self.around.map_or(0, |around| around.supernodes);
-        self.stage = Stage::Round { at, length, boost, supernodes };
+        self.stage = Stage::Round { at, length, boost, before: self.around };
     }
 
     /// The lot is drawn.
-    fn draw(&mut self, boost: f64, supernodes: u32, now: Now) {
+    fn draw(&mut self, boost: f64, before: Option<Neighbourhood>, now: Now) {
         let chance = match self.need() {
             Some(need) => need.chance(boost),
             None if self.orphan_since.is_some() => ORPHAN_CHANCE * boost,
@@ -326,7 +323,7 @@ impl Promotion {
             return self.take_up(now);
         }
         self.stage = Stage::Calm;
-        let relieved = self.around.is_some_and(|around| around.supernodes > supernodes);
+        let relieved = before.zip(self.around).is_some_and(|(before, now)| need::is_relief(&before, &now));
         // Who cannot serve learns nothing from it that nobody does.
         let boost = if relieved || !self.is_called(now) { 1.0 } else { (boost * 2.0).min(MAX_BOOST) };
         if let Some(next) = self.round_length() {

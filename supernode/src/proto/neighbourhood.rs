@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nearmesh_common::{
     NodeId,
-    wire::home::{MIN_SUPERNODES, Neighbourhood, TARGET_PERCENT, ToChild},
+    wire::home::{MIN_SUPERNODES, Neighbourhood, TARGET_PERCENT, TOO_FULL_PERCENT, ToChild},
 };
 
 use super::{door::STRETCH, world::World};
@@ -20,6 +20,9 @@ const CALM_EVERY: Duration = Duration::from_secs(6);
 const CLEAR: u64 = 5;
 /// How many times its capacity a supernode counts as full at most: none has more children than that.
 const MOST_FULL: u64 = STRETCH as u64;
+
+/// So many supernodes tell how full the net is (guess: the number of children varies by a half, so that a mean of these errs by an eighth).
+const FAIR_SAMPLE: u32 = 16;
 
 /// What was told, and when to look again.
 #[derive(Debug)]
@@ -98,18 +101,33 @@ pub fn neighbourhood(
     }
 }
 
+/// The view by which it is judged whether more are wanted: all that are known, or the mates alone where those are less full. Contacts are those that
+/// many are near to, and fuller than others; mates are a fair sample, but few. Who believed either alone would call for too many.
+pub(super) fn fair(all: Neighbourhood, mates: Neighbourhood) -> Neighbourhood {
+    let crossed =
+        |a: &Neighbourhood, b: &Neighbourhood| u64::from(a.all_children) * u64::from(b.all_capacity);
+    let emptier = crossed(&mates, &all) < crossed(&all, &mates);
+    if emptier && mates.supernodes >= FAIR_SAMPLE { mates } else { all }
+}
+
 fn median(all: &mut [(u64, u64)]) -> u64 {
     let middle = all.len() / 2;
     if all.is_empty() { 0 } else { all.select_nth_unstable_by_key(middle, |(_, capacity)| *capacity).1.1 }
 }
 
 fn is_short(around: &Neighbourhood) -> bool {
-    let short = |children: u32, capacity: u32| {
-        u64::from(children) * 100 > u64::from(capacity) * u64::from(TARGET_PERCENT)
-    };
     around.supernodes < MIN_SUPERNODES
-        || short(around.children, around.capacity)
-        || short(around.all_children, around.all_capacity)
+        || is_fuller(around.children, around.capacity, TARGET_PERCENT)
+        || is_fuller(around.all_children, around.all_capacity, TARGET_PERCENT)
+}
+
+/// Whether the children call for more supernodes.
+fn is_too_full(around: &Neighbourhood) -> bool {
+    is_fuller(around.all_children, around.all_capacity, TOO_FULL_PERCENT)
+}
+
+fn is_fuller(children: u32, capacity: u32, percent: u32) -> bool {
+    u64::from(children) * 100 > u64::from(capacity) * u64::from(percent)
 }
 
 fn is_news(told: &Neighbourhood, now: &Neighbourhood) -> bool {
@@ -119,9 +137,44 @@ fn is_news(told: &Neighbourhood, now: &Neighbourhood) -> bool {
     // Links come and go. But who does not hear of new supernodes makes more of them: half a step is news here.
     let few = told.supernodes.min(now.supernodes) <= MIN_SUPERNODES;
     few && told.supernodes != now.supernodes
+        // That no more are called for is news however little it took: who does not hear it goes on drawing lots.
+        || is_too_full(told) && !is_too_full(now)
         || clear(told.supernodes, now.supernodes, now.supernodes / 2)
         || told.capacity != now.capacity
         || clear(told.children, now.children, now.capacity)
         || clear(told.all_children, now.all_children, now.all_capacity)
         || clear(told.candidates, now.candidates, now.candidates * 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn around(all_children: u32, supernodes: u32) -> Neighbourhood {
+        Neighbourhood {
+            children: 80,
+            capacity: 100,
+            all_children,
+            all_capacity: supernodes * 100,
+            supernodes,
+            candidates: 20,
+        }
+    }
+
+    #[test]
+    fn that_no_more_are_called_for_is_news_at_once() {
+        let told = around(2900, 40);
+        assert!(!is_news(&told, &around(2830, 40)), "still too full, by a little less");
+        assert!(is_news(&told, &around(2790, 40)));
+        assert!(!is_news(&around(2790, 40), &told), "the other way it can wait");
+        assert!(is_news(&around(2790, 40), &around(3000, 40)));
+    }
+
+    #[test]
+    fn the_net_is_as_full_as_the_less_full_of_two_views() {
+        let (all, mates) = (around(3200, 40), around(900, 16));
+        assert_eq!(fair(all, mates), mates);
+        assert_eq!(fair(all, around(1400, 16)), all);
+        assert_eq!(fair(all, around(300, 15)), all, "too few to tell");
+    }
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use nearmesh_common::wire::home::{MIN_SUPERNODES, Neighbourhood, TARGET_PERCENT};
+use nearmesh_common::wire::home::{MIN_SUPERNODES, Neighbourhood, TARGET_PERCENT, TOO_FULL_PERCENT};
 
 /// How full supernodes should be: that part of their capacity.
 pub const TARGET: f64 = TARGET_PERCENT as f64 / 100.0;
-/// Fuller than this there are too few (guess: a little above the target, so that nobody switches for nothing).
-const TOO_FULL: f64 = 0.70;
+/// Fuller than this there are too few.
+const TOO_FULL: f64 = TOO_FULL_PERCENT as f64 / 100.0;
 /// Emptier than this, one supernode fewer, there are too many (guess: as much below).
 const TOO_EMPTY: f64 = 0.55;
 /// The capacity of a supernode of which nothing is known.
@@ -103,6 +103,11 @@ pub(super) fn surplus(around: &Neighbourhood) -> Option<f64> {
     let supernodes = f64::from(around.supernodes);
     let many = (supernodes - ideal(around)) / supernodes;
     (after < TOO_EMPTY && own <= fullness(around) && many > 0.0).then_some(many)
+}
+
+/// Whether somebody came to help. Where the net is divided anew a home sees fewer supernodes than before, and those less full.
+pub(super) fn is_relief(before: &Neighbourhood, now: &Neighbourhood) -> bool {
+    now.supernodes > before.supernodes || fullness(now) < fullness(before)
 }
 
 /// How full the supernodes are on average.

@@ -3,11 +3,16 @@
 use nearmesh_common::{
     NodeId,
     presence::Presence,
+    supernode_record::SupernodeRecord,
     wire::home::{Neighbourhood, ToChild},
 };
 
 use super::{
-    super::{alternatives, door::Elsewhere, neighbourhood::neighbourhood},
+    super::{
+        alternatives,
+        door::Elsewhere,
+        neighbourhood::{fair, neighbourhood},
+    },
     REMIND_EVERY, Supernode,
 };
 
@@ -19,8 +24,11 @@ impl Supernode {
         let children = u32::try_from(self.children.len()).unwrap_or(u32::MAX);
         let candidates = u32::try_from(self.candidates().count()).unwrap_or(u32::MAX);
         let others = self.membership.records().skip(1).map(|record| &record.content);
-        let others = others.filter(|other| other.serving).map(|other| (other.children, other.capacity));
-        neighbourhood((children, capacity), candidates, others)
+        let others: Vec<_> = others.filter(|other| other.serving).collect();
+        let load = |other: &&SupernodeRecord| (other.children, other.capacity);
+        let all = neighbourhood((children, capacity), candidates, others.iter().map(load));
+        let mates = others.iter().filter(|other| self.membership.is_mate(&other.node));
+        fair(all, neighbourhood((children, capacity), candidates, mates.map(load)))
     }
 
     /// The children that strangers can reach.
