@@ -27,7 +27,7 @@ use links::{Link, Links};
 use nearmesh_common::{NodeId, Now, pace::Pace, wire::NodeAddress};
 use rand_chacha::ChaCha8Rng;
 use standby::Standby;
-pub use steps::COMPARED;
+pub use steps::{COMPARED, TURNED_AWAY};
 use survey::Survey;
 pub use survey::{ROUNDS, ROUNDS_AT_HOME};
 
@@ -119,6 +119,8 @@ pub(super) struct Homing {
     links: Links,
     backoff: Backoff,
     tries: u32,
+    /// Who turned us away first, and how many did, while there is no home.
+    turned_away: Option<(NodeId, u8)>,
     survey_at: Option<Instant>,
     list_at: Option<Instant>,
     actions: VecDeque<Action>,
@@ -137,6 +139,7 @@ impl Homing {
             links: Links::default(),
             backoff: Backoff::default(),
             tries: 0,
+            turned_away: None,
             survey_at: None,
             list_at: None,
             actions: VecDeque::new(),
@@ -323,6 +326,7 @@ impl Homing {
         self.stage = Stage::Settled;
         self.tries = 0;
         self.backoff.reset();
+        self.turned_away = None;
         // Whoever just came was told enough; and those who came together do not ask together.
         let first = jitter(scene.rng, LIST_EVERY / 2, LIST_EVERY);
         self.list_at.get_or_insert(scene.now.instant + first);
@@ -347,7 +351,10 @@ impl Homing {
         match self.stage {
             Stage::Attaching { to, .. } if to == from => {
                 self.tries += 1;
-                self.try_alternatives(alternatives, scene);
+                match self.home.is_none().then(|| self.ask_again(from)).flatten() {
+                    Some(first) => self.attach(first, scene),
+                    None => self.try_alternatives(alternatives, scene),
+                }
             }
             _ if self.home == Some(from) => self.leave_home(alternatives, scene),
             _ => {}

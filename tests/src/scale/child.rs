@@ -82,6 +82,8 @@ pub(super) struct Child {
     /// A bit for each of `known` that said it is full.
     pub(super) full: u16,
     pub(super) tries: u8,
+    /// Who turned it away first, and how many did.
+    pub(super) turned_away: (Peer, u8),
     pub(super) failures: u8,
     /// How quick the home wants its link.
     pub(super) pace: Pace,
@@ -128,6 +130,7 @@ impl Child {
             known: [NOBODY; KNOWN],
             full: 0,
             tries: 0,
+            turned_away: (NOBODY, 0),
             failures: 0,
             pace: HOME_PACE,
             compared: [NOBODY; COMPARED],

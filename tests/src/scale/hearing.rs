@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nearmesh::proto::{HOME_PACE, LIST_EVERY, promotion::Input};
+use nearmesh::proto::{HOME_PACE, LIST_EVERY, TURNED_AWAY, promotion::Input};
 use nearmesh_common::{
     codec,
     presence::REFRESH,
@@ -71,6 +71,7 @@ impl Net {
         let waited = now - child.homeless_since;
         let was_homeless = child.homeless_since != 0;
         child.homeless_since = 0;
+        child.turned_away = (NOBODY, 0);
         if was_homeless {
             self.waits.note(now, waited);
             self.tell_role(peer, Input::Home(true));
@@ -101,6 +102,12 @@ impl Net {
             child.tries += 1;
             if child.is_home() || child.tries >= MAX_TRIES {
                 return self.settle_or_rest(peer);
+            }
+            let (first, times) = child.turned_away;
+            child.turned_away = if times == 0 { (from, 1) } else { (first, times + 1) };
+            if child.turned_away.1 >= TURNED_AWAY {
+                child.turned_away = (NOBODY, 0);
+                return self.attach(peer, first);
             }
             // The alternatives are measured first.
             return self.survey(peer);

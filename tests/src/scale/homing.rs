@@ -118,7 +118,7 @@ impl Net {
 
     fn seek(&mut self, peer: Peer) {
         let child = &mut self.children[peer as usize];
-        child.tries = 0;
+        (child.tries, child.turned_away) = (0, (NOBODY, 0));
         if self.children[peer as usize].serves {
             return self.attach(peer, peer);
         }

@@ -25,6 +25,9 @@ const DIAL_WAIT: Duration = Duration::from_secs(4);
 const FRESH: Duration = Duration::from_secs(10);
 /// Supernodes tried in one round, redirects included, before backing off (guess).
 const MAX_TRIES: u32 = 8;
+/// How many supernodes turn a node without a home away before it asks the first of them again, who then takes it whatever others claim (guess:
+/// where a crowd comes at once what is heard of others' room is a few seconds old, and each try costs one).
+pub const TURNED_AWAY: u8 = 3;
 /// Over how long the children of a dead supernode that have no standby spread their return: findable again within
 /// two seconds leaves one for the survey and the attachment.
 const REJOIN_SPREAD: Duration = Duration::from_millis(800);
@@ -33,6 +36,7 @@ impl Homing {
     /// Begins a round: with what is known if that is enough, else by scouting.
     pub(super) fn seek(&mut self, scene: &mut Scene<'_>) {
         self.tries = 0;
+        self.turned_away = None;
         if self.serving {
             return self.attach(self.own.node, scene);
         }
@@ -121,6 +125,16 @@ impl Homing {
             Some(node) => self.attach(node, scene),
             None => self.survey(&unmeasured, scene),
         }
+    }
+
+    /// Another one has turned us away: whom to ask again, if these are enough.
+    pub(super) fn ask_again(&mut self, by: NodeId) -> Option<NodeId> {
+        let (first, times) = self.turned_away.take().map_or((by, 1), |(first, times)| (first, times + 1));
+        if times >= TURNED_AWAY {
+            return Some(first);
+        }
+        self.turned_away = Some((first, times));
+        None
     }
 
     pub(super) fn attempt_failed(&mut self, scene: &mut Scene<'_>) {

@@ -98,6 +98,20 @@ fn endless_redirects_end_in_a_pause() {
 }
 
 #[test]
+fn who_is_sent_from_one_to_the_next_asks_the_first_again() {
+    let mut scene = Scene::new(&[10; 30]);
+    for number in 1..=30 {
+        scene.supernode(number).redirects_to = vec![number % 30 + 1];
+    }
+    scene.handle(Input::Candidates((1..=30).map(|number| Candidate::new(address(number))).collect()));
+    scene.advance(ms(100));
+    let asked: Vec<_> =
+        scene.sent.iter().filter(|(_, message)| is_attach(message)).map(|(to, _)| *to).collect();
+    assert!(asked.len() > 3, "{asked:?}");
+    assert_eq!(asked[3], asked[0], "{asked:?}");
+}
+
+#[test]
 fn when_the_home_dies_the_standby_is_asked_at_once() {
     let mut scene = Scene::at_home(&[80, 60, 12, 40, 25]);
     let (home, standby) = (scene.home().unwrap(), scene.standby().unwrap());
