@@ -42,6 +42,8 @@ pub struct Outcome {
     pub put_off: u64,
     /// Supernodes in the end, as a part of what load asks for: children over 65 % of the capacity.
     pub provision: f64,
+    /// The children of the supernode that has most in the end, as a part of all nodes.
+    pub largest: f64,
     /// The end.
     pub state: State,
     /// Virtual seconds that were measured.

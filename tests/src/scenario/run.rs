@@ -375,6 +375,7 @@ impl<'a> Run<'a> {
             recovery: self.recovery.clone(),
             switched: net.switches as f64 / f64::from(state.running.max(1)),
             put_off: net.put_off,
+            largest: state.children.max / f64::from(state.running.max(1)),
             provision: supernodes
                 / (f64::from(state.homed) / (0.65 * f64::from(self.scenario.net.capacity))).max(1.0),
             measured,
