@@ -152,9 +152,9 @@ impl HostCache {
         }
     }
 
-    /// Whether one more child finds a place there, as far as we heard.
-    pub(super) fn has_room(&self, node: NodeId) -> bool {
-        self.hosts.get(&node).is_some_and(Host::has_room)
+    /// Whether one more child finds a place there, as far as we heard: of itself, if it said lately that it is full.
+    pub(super) fn has_room(&self, node: NodeId, now: Now) -> bool {
+        self.hosts.get(&node).is_some_and(|host| host.is_usable(now) && host.has_room())
     }
 
     /// It is no supernode (any more).

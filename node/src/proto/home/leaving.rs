@@ -15,10 +15,12 @@ impl Homing {
         }
         let standby = self.standby.kept();
         let fresh = self.fresh(scene);
-        if let Some(node) = [standby, fresh].into_iter().flatten().find(|node| scene.hosts.has_room(*node)) {
+        if let Some(node) =
+            [standby, fresh].into_iter().flatten().find(|node| scene.hosts.has_room(*node, scene.now))
+        {
             return self.attach(node, scene);
         }
-        let roomy = alternatives.iter().copied().filter(|node| scene.hosts.has_room(*node));
+        let roomy = alternatives.iter().copied().filter(|node| scene.hosts.has_room(*node, scene.now));
         let roomy: Vec<_> = roomy.take(SURVEYED).filter_map(|node| scene.hosts.address(node)).collect();
         if !roomy.is_empty() {
             self.stage = Stage::Surveying { survey: self.probe(roomy, scene), leaving: true };
@@ -30,7 +32,7 @@ impl Homing {
     /// The others were measured.
     pub(super) fn leave_for_nearest(&mut self, since: Instant, scene: &mut Scene<'_>) {
         let nearest = scene.hosts.nearest(since, self.home, scene.rng, scene.now);
-        match nearest.filter(|node| scene.hosts.has_room(*node)) {
+        match nearest.filter(|node| scene.hosts.has_room(*node, scene.now)) {
             Some(node) => self.attach(node, scene),
             None => self.settle_or_rest(scene),
         }
@@ -45,7 +47,7 @@ impl Homing {
         scene.hosts.on_busy(from, wait, scene.now);
         if self.home.is_some() {
             self.settle_or_rest(scene);
-        } else if let Some(other) = self.fresh(scene).filter(|node| scene.hosts.has_room(*node)) {
+        } else if let Some(other) = self.fresh(scene).filter(|node| scene.hosts.has_room(*node, scene.now)) {
             self.attach(other, scene);
         } else {
             self.stage = Stage::Waiting { to: from, until: scene.now.instant + wait };

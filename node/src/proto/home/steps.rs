@@ -116,7 +116,7 @@ impl Homing {
             return self.settle_or_rest(scene);
         }
         let fresh = self.fresh(scene);
-        if let Some(node) = fresh.filter(|node| scene.hosts.has_room(*node)) {
+        if let Some(node) = fresh.filter(|node| scene.hosts.has_room(*node, scene.now)) {
             return self.attach(node, scene);
         }
         let unmeasured = alternatives.iter().copied().filter(|node| scene.hosts.rtt(*node).is_none());
