@@ -351,7 +351,7 @@ impl Homing {
         match self.stage {
             Stage::Attaching { to, .. } if to == from => {
                 self.tries += 1;
-                match self.home.is_none().then(|| self.ask_again(from)).flatten() {
+                match self.ask_again(from, scene) {
                     Some(first) => self.attach(first, scene),
                     None => self.try_alternatives(alternatives, scene),
                 }

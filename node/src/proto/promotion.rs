@@ -4,7 +4,7 @@
 //! ([`Neighbourhood`]). From that each child works out how many more supernodes would bring them to [`TARGET`], and which part of
 //! those should come from among its home's children (`need`). If that is more than none it draws lots, once in a
 //! round of random length: of all candidates of all homes together just so many are expected to win. Who wins and is
-//! fit for it (`fitness`) promotes itself. As long as no new supernode shows, chances double from round to round:
+//! fit for it (`fitness`) promotes itself. As long as nobody helps, chances double from round to round:
 //! the candidates may be fewer than the home believes. The greater the shortage, the shorter the rounds, and the
 //! shorter the time that a node must have been up: in a flash crowd seconds.
 //!
@@ -99,7 +99,7 @@ const ORPHAN_CHANCE: f64 = 0.1;
 /// How long a node must have been without a home before it becomes one (guess: a home that restarts, or a cable that is
 /// plugged in again, comes first), and how long its rounds are from then on.
 const ORPHAN_AFTER: Duration = Duration::from_secs(60);
-/// How much chances grow at most while no new supernode shows.
+/// How much chances grow at most while nobody helps.
 const MAX_BOOST: f64 = 64.0;
 /// Decides whether this node should be a supernode.
 #[derive(Debug)]

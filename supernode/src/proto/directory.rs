@@ -40,8 +40,9 @@ use super::{
 pub(super) const KEPT: Duration = Duration::from_secs(72 * 3600);
 /// Most entries (guess: 3 holders for each of a million nodes among 64 supernodes is half of it; 1 kB each).
 const MAX_ENTRIES: usize = 100_000;
-/// Within what time after somebody else we see that a holder is dead (guess: well above two unanswered pulses and a roll call).
-const NOTICED: Duration = Duration::from_secs(20);
+/// Within what time after somebody else we see that a holder is dead (guess: its link ends after half a minute at most; in trouble a roll call finds it
+/// in seconds).
+const NOTICED: Duration = Duration::from_secs(40);
 /// How often entries are looked through after a revocation, and how many each time: 10 ms of work, at 50 us.
 const RECHECK_EVERY: Duration = Duration::from_millis(50);
 const RECHECKED: usize = 200;
@@ -86,7 +87,7 @@ enum Way {
     Home,
     /// From another supernode, to us as a holder.
     Other,
-    /// To us although by what we see others hold it: they are dead, which we shall see soon, or whoever sent it was wrong.
+    /// To us although by what we see others hold it: one of them fell silent and we come next, which we shall see soon; or whoever sent it was wrong.
     Astray(Instant),
 }
 
@@ -111,6 +112,17 @@ pub(super) struct Departure {
     pub(super) node: NodeId,
     pub(super) home: NodeId,
     pub(super) sequence: UnixMillis,
+}
+
+impl Way {
+    /// What its home, or somebody else, says to one that holds the entry, or does not.
+    fn of(home_says: bool, holds: bool, now: Instant) -> Self {
+        match (holds, home_says) {
+            (false, _) => Self::Astray(now),
+            (true, true) => Self::Home,
+            (true, false) => Self::Other,
+        }
+    }
 }
 
 impl Word {
@@ -144,7 +156,7 @@ impl Directory {
     /// may be new: its home is always believed, others as long as it has said nothing, and only that the node is gone.
     pub(super) fn on_store(
         &mut self,
-        from: NodeId,
+        (from, holds): (NodeId, bool),
         stored: Stored,
         pay: impl FnOnce(&mut World) -> bool,
         world: &mut World,
@@ -153,26 +165,24 @@ impl Directory {
         let known =
             claimed.filter(|node| self.entries.get(node).is_some_and(|e| e.signed == stored.presence));
         if let Some(node) = known {
-            self.hear_again(&node, from, stored.here, world);
+            self.hear_again(&node, (from, holds), stored.here, world);
             return false;
         }
         let verified = if pay(world) { world.presence(stored.presence) } else { None };
         verified.is_some_and(|verified| {
-            let place = Place::of_user(&verified.signer.user);
             let home_says = from == verified.content.home;
             let over = !home_says && self.lately.is_over(&verified.content, world.now.instant);
-            let way = way(&self.handover, place, home_says, world);
+            let way = Way::of(home_says, holds, world.now.instant);
             self.take(&verified, Word { here: stored.here && !over, way }, world)
         })
     }
 
     /// Somebody says of an entry that we have whether its node is there.
-    fn hear_again(&mut self, node: &NodeId, from: NodeId, here: bool, world: &World) {
+    fn hear_again(&mut self, node: &NodeId, (from, holds): (NodeId, bool), here: bool, world: &World) {
         let Some(entry) = self.entries.get_mut(node) else { return };
         if entry.home == from {
-            let way = way(&self.handover, Place::of_user(&entry.user), true, world);
-            entry.word = Word { here, way };
-        } else if entry.word.way != Way::Home {
+            entry.word = Word { here, way: Way::of(true, holds, world.now.instant) };
+        } else if entry.word.way != Way::Home && entry.home != world.own() {
             entry.word.here &= here;
         }
     }
@@ -226,8 +236,8 @@ impl Directory {
         self.lately.handle_departure(departure, world.now.instant);
         let Departure { node, home, sequence } = departure;
         let entry = self.entries.get_mut(node);
-        if let Some(entry) = entry.filter(|entry| entry.home == *home && entry.sequence <= *sequence) {
-            entry.word.here = false;
+        let entry = entry.filter(|entry| entry.home == *home && entry.sequence <= *sequence);
+        if entry.is_some_and(|entry| std::mem::replace(&mut entry.word.here, false)) {
             self.tell_newcomers(node, world);
         }
     }
@@ -247,15 +257,14 @@ impl Directory {
     }
 
     /// What we hold on a user. A copy of what others hold shows nobody online for long: they know better.
-    pub(super) fn find(&self, user: &UserName, world: &World) -> Vec<DirectoryEntry> {
-        let holds = self.handover.is_holder(Place::of_user(user), &world.own());
+    pub(super) fn find(&self, user: &UserName, holds: bool, world: &World) -> Vec<DirectoryEntry> {
+        let (now, own_id) = (world.now, world.own());
         let own = self.by_user.range((user.clone(), NodeId([0; 32]))..=(user.clone(), NodeId([255; 32])));
         let entries = own.filter_map(|(_, node)| self.entries.get(node));
         entries
-            .map(|entry| DirectoryEntry {
-                presence: entry.signed.clone(),
-                online: entry.is_online(world.now.wall)
-                    && (holds || entry.word.came_astray_lately(world.now.instant)),
+            .map(|entry| {
+                let counts = holds || entry.home == own_id || entry.word.came_astray_lately(now.instant);
+                DirectoryEntry { presence: entry.signed.clone(), online: counts && entry.is_online(now.wall) }
             })
             .collect()
     }
@@ -344,14 +353,5 @@ impl Directory {
             self.by_expiry.remove(&(entry.expires, *node));
             self.by_user.remove(&(entry.user, *node));
         }
-    }
-}
-
-/// How a word on an entry of this place comes that its home, or somebody else, sends us now.
-fn way(handover: &Handover, place: Place, home_says: bool, world: &World) -> Way {
-    match (handover.is_holder(place, &world.own()), home_says) {
-        (false, _) => Way::Astray(world.now.instant),
-        (true, true) => Way::Home,
-        (true, false) => Way::Other,
     }
 }

@@ -16,7 +16,10 @@
 //! on for some seconds what it hears of it ([`Handover::newcomers`]). And who has just started, and knows few, hands nothing on before it has met the
 //! others: it would bring an entry back to those who have just forgotten it, whom no home tells of anything.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::{Duration, Instant},
+};
 
 use nearmesh_common::{NodeId, Now};
 
@@ -29,7 +32,9 @@ const GATHER: Duration = Duration::from_millis(100);
 const MEETING: Duration = Duration::from_secs(5);
 /// How long after a pass news of an entry still goes to whoever got it in that pass: its home may not know of them yet (guess: well above the time
 /// that two supernodes need to see the same members).
-const LATE: Duration = Duration::from_secs(10);
+const NEWS_FOR: Duration = Duration::from_secs(10);
+/// Passes that are remembered for that at most (guess: a crowd of newcomers, one a second; a division is some kilobytes).
+const MOST_FORMER: usize = 8;
 /// How long between two steps of a pass. With [`Handover::BATCH`] this is 1000 entries a second, of which any one newcomer gets a part that its
 /// budget for presences (800 a second) covers.
 const STEP_EVERY: Duration = Duration::from_millis(100);
@@ -61,10 +66,10 @@ pub(super) struct Moves {
 pub(super) struct Handover {
     /// As of the last pass that ended.
     settled: Option<Division>,
-    /// As of the one before, and when that ended.
-    former: Option<(Instant, Division)>,
+    /// As of those before, and until when that counted: the last few.
+    former: VecDeque<(Instant, Division)>,
     /// When the first one may begin.
-    met_at: Option<Instant>,
+    first_at: Option<Instant>,
     /// Of the pass under way.
     passing: Option<Pass>,
     /// Of the next one.
@@ -86,10 +91,10 @@ impl Handover {
     pub(super) fn begin(&mut self, division: Division, now: Now) {
         if self.settled.is_none() {
             self.settled = Some(division);
-            self.met_at = Some(now.instant + MEETING);
+            self.first_at = Some(now.instant + MEETING);
             return;
         }
-        let soon = self.met_at.max(Some(now.instant + GATHER)).unwrap_or(now.instant);
+        let soon = self.first_at.max(Some(now.instant + GATHER)).unwrap_or(now.instant);
         let at = self.next.as_ref().map_or(soon, |(at, _)| *at);
         self.next = Some((at, division));
     }
@@ -118,29 +123,24 @@ impl Handover {
                 let ended = self.passing.take().map(|pass| pass.division);
                 let former = std::mem::replace(&mut self.settled, ended);
                 // Before its first pass it knew nobody: nothing is late for those it met since.
-                let knew_others = self.met_at.take().is_none();
-                self.former = former.filter(|_| knew_others).map(|former| (now.instant, former));
+                let knew_others = self.first_at.take().is_none();
+                self.former.retain(|(ended, _)| *ended + NEWS_FOR > now.instant);
+                self.former.extend(former.filter(|_| knew_others).map(|former| (now.instant, former)));
+                if self.former.len() > MOST_FORMER {
+                    self.former.pop_front();
+                }
             }
         }
     }
 
-    /// Whether what others say of this place's entries is meant for us: we hold it, or did until a moment ago.
-    pub(super) fn is_holder(&self, place: Place, own: &NodeId) -> bool {
-        let next = self.next.as_ref().map(|(_, division)| division);
-        let passing = self.passing.as_ref().map(|pass| &pass.division);
-        let divisions = next.into_iter().chain(passing).chain(&self.settled);
-        divisions.into_iter().any(|division| division.changing || division.holders(place).contains(own))
-    }
-
     /// Who got, or gets, this place's entries from us in a pass that ended lately or is under way.
-    pub(super) fn newcomers(&self, place: Place, own: NodeId, now: Now) -> Vec<NodeId> {
-        let former = self.former.as_ref().filter(|(ended, _)| *ended + LATE > now.instant);
-        let late = former.map(|(_, division)| division).zip(self.settled.as_ref());
-        let present = self.settled.as_ref().zip(self.passing.as_ref().map(|pass| &pass.division));
-        late.into_iter()
-            .chain(present)
-            .flat_map(|(before, after)| handed(place, own, before, after))
-            .collect()
+    pub(super) fn newcomers(&self, place: Place, own: NodeId, now: Now) -> BTreeSet<NodeId> {
+        let lately = self.former.iter().filter(|(ended, _)| *ended + NEWS_FOR > now.instant);
+        let lately = lately.map(|(_, division)| division).zip(std::iter::repeat(self.settled.as_ref()));
+        let present =
+            self.settled.as_ref().map(|settled| (settled, self.passing.as_ref().map(|p| &p.division)));
+        let passes = lately.chain(present).filter_map(|(before, after)| Some((before, after?)));
+        passes.flat_map(|(before, after)| handed_to(place, own, before, after)).collect()
     }
 
     /// What becomes of the entry of this place in the pass under way.
@@ -154,7 +154,7 @@ impl Handover {
         let stays = division.changing || after.contains(&own);
         let to = match !stays && division.groups != Groups::ONE && !is_first(own, &before, division) {
             true => after,
-            false => handed(place, own, settled, division),
+            false => handed_to(place, own, settled, division),
         };
         let its_group = place.group(division.groups);
         let inside = before.iter().any(|holder| division.groups.of(&holder.0) == its_group);
@@ -164,7 +164,7 @@ impl Handover {
 }
 
 /// To whom an entry goes because we are the first of its former holders.
-fn handed(place: Place, own: NodeId, before: &Division, after: &Division) -> Vec<NodeId> {
+fn handed_to(place: Place, own: NodeId, before: &Division, after: &Division) -> Vec<NodeId> {
     let former = before.holders(place);
     if !is_first(own, &former, after) {
         return Vec::new();

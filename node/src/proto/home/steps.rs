@@ -25,7 +25,7 @@ const DIAL_WAIT: Duration = Duration::from_secs(4);
 const FRESH: Duration = Duration::from_secs(10);
 /// Supernodes tried in one round, redirects included, before backing off (guess).
 const MAX_TRIES: u32 = 8;
-/// How many supernodes turn a node without a home away before it asks the first of them again, who then takes it whatever others claim (guess:
+/// How many supernodes turn a node without a home away before it asks the first of them again, who then takes it whatever others claim, unless it stops (guess:
 /// where a crowd comes at once what is heard of others' room is a few seconds old, and each try costs one).
 pub const TURNED_AWAY: u8 = 3;
 /// Over how long the children of a dead supernode that have no standby spread their return: findable again within
@@ -128,13 +128,16 @@ impl Homing {
     }
 
     /// Another one has turned us away: whom to ask again, if these are enough.
-    pub(super) fn ask_again(&mut self, by: NodeId) -> Option<NodeId> {
-        let (first, times) = self.turned_away.take().map_or((by, 1), |(first, times)| (first, times + 1));
-        if times >= TURNED_AWAY {
-            return Some(first);
+    pub(super) fn ask_again(&mut self, by: NodeId, scene: &Scene<'_>) -> Option<NodeId> {
+        if self.home.is_some() || self.tries >= MAX_TRIES {
+            return None;
         }
-        self.turned_away = Some((first, times));
-        None
+        let (first, times) = self.turned_away.take().map_or((by, 1), |(first, times)| (first, times + 1));
+        if times < TURNED_AWAY {
+            self.turned_away = Some((first, times));
+            return None;
+        }
+        scene.hosts.address(first).map(|_| first)
     }
 
     pub(super) fn attempt_failed(&mut self, scene: &mut Scene<'_>) {

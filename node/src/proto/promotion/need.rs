@@ -10,6 +10,8 @@ pub const TARGET: f64 = TARGET_PERCENT as f64 / 100.0;
 const TOO_FULL: f64 = TOO_FULL_PERCENT as f64 / 100.0;
 /// Emptier than this, one supernode fewer, there are too many (guess: as much below).
 const TOO_EMPTY: f64 = 0.55;
+/// A child more or less is no news (guess: half of what makes the difference between enough and too few).
+const CLEARLY: f64 = 0.97;
 /// The capacity of a supernode of which nothing is known.
 const USUAL: f64 = 100.0;
 /// A home that is as full as that for so long, although others are not, sheds in vain: somebody claims room that is not there (guess:
@@ -105,9 +107,9 @@ pub(super) fn surplus(around: &Neighbourhood) -> Option<f64> {
     (after < TOO_EMPTY && own <= fullness(around) && many > 0.0).then_some(many)
 }
 
-/// Whether somebody came to help. Where the net is divided anew a home sees fewer supernodes than before, and those less full.
+/// Whether somebody came to help: there are more supernodes or, as a home sees fewer where the net is divided anew, they are clearly less full.
 pub(super) fn is_relief(before: &Neighbourhood, now: &Neighbourhood) -> bool {
-    now.supernodes > before.supernodes || fullness(now) < fullness(before)
+    now.supernodes > before.supernodes || fullness(now) < fullness(before) * CLEARLY
 }
 
 /// How full the supernodes are on average.

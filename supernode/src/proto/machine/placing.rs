@@ -34,6 +34,11 @@ impl Supernode {
         self.is_ours(place, groups) && self.holders(place, groups).contains(&self.world.own())
     }
 
+    /// Whether others ask us about it as a holder: all who were holders count while the division into groups changes.
+    pub(super) fn holds_now(&self, place: Place) -> bool {
+        self.membership.former_groups().is_some() || self.holds(place)
+    }
+
     /// The holders of a key of our own group by this division, as far as we are linked to them. One that is silent may be dead: the next is taken in its
     /// place until it speaks.
     pub(super) fn holders(&self, place: Place, groups: Groups) -> Vec<NodeId> {

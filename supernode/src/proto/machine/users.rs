@@ -1,6 +1,6 @@
 //! Users: telling the holders of our children, holding and passing on for others, asking.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nearmesh_common::{
     NodeId, UserName,
@@ -115,10 +115,15 @@ impl Supernode {
     pub(super) fn on_store(&mut self, from: NodeId, presences: Vec<Stored>, hops: u8) {
         let mut outgoing = Outgoing::new();
         for stored in presences {
+            if !stored.here && !self.is_kin(&from, hops) {
+                self.world.strange(&from, "a stranger's word that a node is gone");
+                continue;
+            }
             let place = Place::of_user(&stored.user);
             if hops == 0 {
                 let pay = |world: &mut World| world.charge(&from, Charge::Presence, 1);
-                if self.directory.on_store(from, stored.clone(), pay, &mut self.world) {
+                let teller = (from, self.holds_now(place));
+                if self.directory.on_store(teller, stored.clone(), pay, &mut self.world) {
                     for to in self.as_divided_now(place) {
                         outgoing.entry(to).or_default().push(stored.clone());
                     }
@@ -144,7 +149,10 @@ impl Supernode {
         outgoing: &mut Outgoing,
     ) {
         match to.0 == self.world.own() {
-            true => _ = self.directory.on_store(from, stored.clone(), |_| true, &mut self.world),
+            true => {
+                let teller = (from, self.holds_now(Place::of_user(&stored.user)));
+                self.directory.on_store(teller, stored.clone(), |_| true, &mut self.world);
+            }
             false => outgoing.entry(to).or_default().push(stored.clone()),
         }
     }
@@ -199,16 +207,20 @@ impl Supernode {
     /// Whether we take `from`'s word on `home`'s children. A home that is our mate tells us itself; of any other a mate may tell us, and who is nearly
     /// one, as it sees the net divided differently.
     fn may_say_gone(&self, from: &NodeId, home: &NodeId, hops: u8) -> bool {
-        let own = self.world.own();
-        let same = |groups: Groups, node: &NodeId| groups.of(&node.0) == groups.of(&own.0);
         let groups = self.membership.groups();
-        let near = same(groups, home) && self.membership.former_groups().is_none();
-        let from_kin = match hops {
+        let near =
+            groups.of(&home.0) == groups.of(&self.world.own().0) && self.membership.former_groups().is_none();
+        home == from || !near && self.is_kin(from, hops)
+    }
+
+    /// Whether what came from `from` with so many hops left came from a mate, or from one who is nearly one.
+    fn is_kin(&self, from: &NodeId, hops: u8) -> bool {
+        let wider = Groups::new(self.membership.groups().bits().saturating_sub(1));
+        match hops {
             0 => self.is_mate(from),
             MAX_HOPS => false,
-            _ => same(Groups::new(groups.bits().saturating_sub(1)), from),
-        };
-        home == from || !near && from_kin
+            _ => wider.of(&from.0) == wider.of(&self.world.own().0),
+        }
     }
 
     /// The holders of a key that was sent to our group, or the next contact if it is not ours. While the division into groups changes, the former
@@ -232,8 +244,7 @@ impl Supernode {
     /// The same for what is new of a key.
     fn news_onward(&self, place: Place, hops: u8) -> Vec<(NodeId, u8)> {
         let ours = self.divisions().filter(|groups| self.is_ours(place, *groups));
-        let mut silent: Vec<_> = ours.flat_map(|groups| self.silent_holders(place, groups)).collect();
-        silent.dedup();
+        let silent: BTreeSet<_> = ours.flat_map(|groups| self.silent_holders(place, groups)).collect();
         self.onward(place, hops).into_iter().chain(silent.into_iter().map(|holder| (holder, 0))).collect()
     }
 
@@ -306,7 +317,7 @@ impl Supernode {
             let room = if self.is_ours(place, groups) { MAX_REQUESTS } else { room };
             targets.extend(more.into_iter().take(room));
         }
-        let mut known = self.directory.find(&user, &self.world);
+        let mut known = self.directory.find(&user, self.holds_now(place), &self.world);
         // A holder knows all of the user's nodes; a mere home knows only its own child.
         if self.holds(place) && known.iter().any(|entry| entry.online) {
             targets.clear();
@@ -325,8 +336,8 @@ impl Supernode {
         if !self.world.charge(&from, Charge::Find, 1) {
             return self.world.tell_mesh(from, Mesh::Held { number, nodes: Vec::new() });
         }
-        let known = self.directory.find(&user, &self.world);
         let place = Place::of_user(&user);
+        let known = self.directory.find(&user, self.holds_now(place), &self.world);
         let answered = hops == 0 || known.iter().any(|entry| entry.online) || !self.lookups.has_room();
         if answered {
             let nodes = known.into_iter().take(MAX_NODES_PER_USER).collect();

@@ -11,10 +11,13 @@ use nearmesh_common::{
     },
 };
 
-use super::directory::{holders, other};
+use super::{
+    across::{grouped, s},
+    directory::{holders, other},
+};
 use crate::proto::{
     Config,
-    placement::Place,
+    placement::{Groups, Place},
     testing::{Net, node, user},
 };
 
@@ -56,14 +59,23 @@ fn who_gave_us_a_copy_may_say_later_that_it_is_over_but_not_against_its_home() {
 fn a_departure_follows_the_copy_that_a_holder_just_handed_on() {
     let mut net = settled(6);
     let three = holders(&net, "bob");
-    let home = other(&net, &three);
+    let left = net.supernodes.keys().copied().filter(|id| *id != node(&three[0]));
+    let after = Place::of_user(&user("bob")).holders(left);
+    let is_new = |name: &String| after.contains(&node(name)) && !three.contains(name);
+    let newcomer = (0..6).map(s).find(is_new).unwrap();
+    let home = other(&net, &[three.clone(), vec![newcomer.clone()]].concat());
     let bob = net.seal("bob", &net.presence("bob", &home));
     three.iter().for_each(|holder| send_copy(&mut net, &home, holder, &bob, true));
     net.kill(&three[0]);
     net.run(SECOND);
-    let newcomer = holders(&net, "bob").into_iter().find(|holder| !three.contains(holder)).unwrap();
     net.attach("alice", &newcomer, 0);
-    net.run(SECOND);
+    // Others come and go, and change nothing of it.
+    for _ in 0..2 {
+        net.start("s9", Config::default(), &["s0", "s1", "s2", "s3", "s4", "s5"]);
+        net.run(SECOND);
+        net.kill("s9");
+        net.run(SECOND);
+    }
     assert_eq!(net.whereabouts("alice", &newcomer, "bob"), [(node(&home), true)]);
     // Its home does not know yet that somebody new holds it.
     for holder in &three[1..] {
@@ -105,7 +117,7 @@ fn one_that_is_passed_over_shows_nobody_online_for_long() {
         [(node(&three[1]), true)],
         "the others may be dead"
     );
-    net.run(SECOND * 25);
+    net.run(SECOND * 45);
     assert_eq!(net.whereabouts("alice", &stranger, "bob"), [(node(&three[1]), false)]);
 }
 
@@ -139,4 +151,27 @@ fn a_newcomer_does_not_give_back_what_others_have_just_forgotten() {
     }
     assert!(handed > 0, "it is the first holder of some");
     assert!(astray.is_empty(), "{astray:?}");
+}
+
+#[test]
+fn a_member_of_another_group_hides_nobody() {
+    let mut net = grouped(100);
+    let groups = Groups::new(net.supernode("s0").group_bits());
+    let group = Place::of_user(&user("bob")).group(groups);
+    let (holders, others): (Vec<_>, Vec<_>) = (0..100).map(s).partition(|n| groups.of(&node(n).0) == group);
+    net.attach("bob", &others[0], 0);
+    net.attach("alice", &others[1], 0);
+    net.run(SECOND * 2);
+    let presence = net.lookup("alice", &others[1], "bob").remove(0).presence;
+    for hops in 0..3 {
+        let presences = vec![Stored { user: user("bob"), presence: presence.clone(), here: false }];
+        for holder in &holders {
+            let from =
+                others.iter().rfind(|liar| groups.of(&node(liar).0).number() ^ 1 != group.number()).unwrap();
+            net.link(from, holder);
+            net.say_mesh(from, holder, Mesh::Store { number: 1, presences: presences.clone(), hops });
+        }
+    }
+    net.run(SECOND * 2);
+    assert_eq!(net.whereabouts("alice", &others[1], "bob"), [(node(&others[0]), true)]);
 }
