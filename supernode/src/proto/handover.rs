@@ -66,7 +66,7 @@ pub(super) struct Moves {
 pub(super) struct Handover {
     /// As of the last pass that ended.
     settled: Option<Division>,
-    /// As of those before, and until when that counted: the last few.
+    /// What was settled before, and until when: the last few.
     former: VecDeque<(Instant, Division)>,
     /// When the first one may begin.
     first_at: Option<Instant>,
