@@ -40,7 +40,7 @@ impl Telling {
 
     /// We have so many children: from here on room may be short.
     pub(super) fn handle_load(&mut self, children: usize, capacity: u32, now: Instant) {
-        if children as u64 * 100 > u64::from(capacity) * u64::from(TARGET_PERCENT) {
+        if is_fuller(children as u64, capacity, TARGET_PERCENT) {
             self.look_at = self.look_at.min(now + LOOK_EVERY);
         }
     }
@@ -126,8 +126,8 @@ fn is_too_full(around: &Neighbourhood) -> bool {
     is_fuller(around.all_children, around.all_capacity, TOO_FULL_PERCENT)
 }
 
-fn is_fuller(children: u32, capacity: u32, percent: u32) -> bool {
-    u64::from(children) * 100 > u64::from(capacity) * u64::from(percent)
+fn is_fuller(children: impl Into<u64>, capacity: u32, percent: u32) -> bool {
+    children.into() * 100 > u64::from(capacity) * u64::from(percent)
 }
 
 fn is_news(told: &Neighbourhood, now: &Neighbourhood) -> bool {

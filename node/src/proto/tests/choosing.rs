@@ -84,14 +84,20 @@ fn a_home_that_has_too_many_is_left_for_a_lighter_one_that_it_names_and_hears_wh
     assert_eq!(scene.sent_to(home, |message| matches!(message, ToHome::Detach(_))), 1);
 }
 
-#[test]
-fn endless_redirects_end_in_a_pause() {
+/// Each of thirty supernodes sends the node on to the next one; a tenth of a second has passed.
+fn sent_in_circles() -> Scene {
     let mut scene = Scene::new(&[10; 30]);
     for number in 1..=30 {
         scene.supernode(number).redirects_to = vec![number % 30 + 1];
     }
     scene.handle(Input::Candidates((1..=30).map(|number| Candidate::new(address(number))).collect()));
     scene.advance(ms(100));
+    scene
+}
+
+#[test]
+fn endless_redirects_end_in_a_pause() {
+    let scene = sent_in_circles();
     assert_eq!(scene.home(), None);
     let attaches = scene.sent.iter().filter(|(_, message)| is_attach(message)).count();
     assert!(attaches <= 8, "{attaches} attaches in a tenth of a second");
@@ -99,12 +105,7 @@ fn endless_redirects_end_in_a_pause() {
 
 #[test]
 fn who_is_sent_from_one_to_the_next_asks_the_first_again() {
-    let mut scene = Scene::new(&[10; 30]);
-    for number in 1..=30 {
-        scene.supernode(number).redirects_to = vec![number % 30 + 1];
-    }
-    scene.handle(Input::Candidates((1..=30).map(|number| Candidate::new(address(number))).collect()));
-    scene.advance(ms(100));
+    let scene = sent_in_circles();
     let asked: Vec<_> =
         scene.sent.iter().filter(|(_, message)| is_attach(message)).map(|(to, _)| *to).collect();
     assert!(asked.len() > 3, "{asked:?}");

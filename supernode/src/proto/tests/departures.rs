@@ -144,9 +144,9 @@ fn a_newcomer_does_not_give_back_what_others_have_just_forgotten() {
             && *from == node("s5")
         {
             handed += presences.len();
-            let holds =
+            let is_astray =
                 |stored: &&Stored| !Place::of_user(&stored.user).holders(all.iter().copied()).contains(to);
-            astray.extend(presences.iter().filter(holds).map(|stored| (stored.user.clone(), *to)));
+            astray.extend(presences.iter().filter(is_astray).map(|stored| (stored.user.clone(), *to)));
         }
     }
     assert!(handed > 0, "it is the first holder of some");
