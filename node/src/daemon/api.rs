@@ -34,7 +34,7 @@ impl NodeApi for Api {
 
     async fn search(&self, request: SearchRequest) -> Result<Events<SearchEvent>, ApiError> {
         let node = &self.0;
-        search::search(node.asker.clone(), node.address.net.clone(), Arc::clone(&node.last_results), request)
+        search::search(node.asker.clone(), node.address.net.clone(), node.last_results.clone(), request)
     }
 
     async fn start_download(&self, request: GetRequest) -> Result<DownloadId, ApiError> {

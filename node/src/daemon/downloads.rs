@@ -249,11 +249,10 @@ impl Node {
     }
 
     fn remembered(&self, wanted: Wanted) -> Result<Option<Found>, ApiError> {
-        let last = self.last_results.lock().expect("no holder panics");
         match wanted {
-            Wanted::Hash(hash) => Ok(last.iter().find(|found| found.hash == hash).cloned()),
-            Wanted::Result(number) => match last.get((number as usize).wrapping_sub(1)) {
-                Some(found) => Ok(Some(found.clone())),
+            Wanted::Hash(hash) => Ok(self.last_results.of(hash)),
+            Wanted::Result(number) => match self.last_results.numbered(number) {
+                Some(found) => Ok(Some(found)),
                 None => Err(ApiError::not_found(format!("the last search has no result {number}"))
                     .hint("numbers are those of this node's last `nearmesh search`; a hash always works")),
             },

@@ -86,7 +86,7 @@ pub struct Node {
     pub downloads: Downloads,
     /// Files given and received unasked.
     pub gifts: Gifts,
-    /// Results of the last search.
+    /// Results of the search that began last.
     pub last_results: LastResults,
     /// The net's authority, if this node is it.
     pub authority: Option<Arc<Authority>>,

@@ -47,8 +47,38 @@ pub struct Found {
     pub sources: Vec<Source>,
 }
 
-/// The results of the last search, by number less one.
-pub type LastResults = Arc<Mutex<Vec<Found>>>;
+/// What one search has shown, by number less one.
+type Shown = Arc<Mutex<Vec<Found>>>;
+
+/// The results of the search that began last. One that began earlier and is still under way keeps its own.
+#[derive(Clone, Default)]
+pub struct LastResults(Arc<Mutex<Shown>>);
+
+impl LastResults {
+    /// The result with this number.
+    pub fn numbered(&self, number: u32) -> Option<Found> {
+        let shown = self.shown();
+        let shown = shown.lock().expect("no holder panics");
+        shown.get((number as usize).checked_sub(1)?).cloned()
+    }
+
+    /// The result with this content.
+    pub fn of(&self, hash: ContentHash) -> Option<Found> {
+        let shown = self.shown();
+        let shown = shown.lock().expect("no holder panics");
+        shown.iter().find(|found| found.hash == hash).cloned()
+    }
+
+    fn begin(&self) -> Shown {
+        let shown = Shown::default();
+        *self.0.lock().expect("no holder panics") = Arc::clone(&shown);
+        shown
+    }
+
+    fn shown(&self) -> Shown {
+        Arc::clone(&self.0.lock().expect("no holder panics"))
+    }
+}
 
 /// Searches, and remembers the results in `last`.
 ///
@@ -62,8 +92,7 @@ pub fn search(
 ) -> Result<Events<SearchEvent>, ApiError> {
     let query = query_of(request)?;
     Ok(events(move |sink| async move {
-        last.lock().expect("no holder panics").clear();
-        let mut gathering = Gathering { net, limit: query.limit as usize, last, waiting: BTreeMap::new() };
+        let mut gathering = Gathering::new(net, query.limit, &last);
         let mut asked = asker.ask(Question::Search(query)).await?;
         let mut show_at: Option<Instant> = None;
         loop {
@@ -123,14 +152,18 @@ pub async fn sources_of(asker: &Asker, hash: ContentHash) -> Result<Vec<Hit>, Ap
 struct Gathering {
     net: NetName,
     limit: usize,
-    last: LastResults,
+    shown: Shown,
     /// Results that are not shown yet.
     waiting: BTreeMap<ContentHash, Found>,
 }
 
 impl Gathering {
+    fn new(net: NetName, limit: u32, last: &LastResults) -> Self {
+        Self { net, limit: limit as usize, shown: last.begin(), waiting: BTreeMap::new() }
+    }
+
     fn take(&mut self, hits: Vec<Hit>) {
-        let mut shown = self.last.lock().expect("no holder panics");
+        let mut shown = self.shown.lock().expect("no holder panics");
         for hit in hits {
             if let Some(found) = shown.iter_mut().find(|found| found.hash == hit.hash) {
                 found.add(hit);
@@ -142,23 +175,27 @@ impl Gathering {
         }
     }
 
-    /// Shows what has waited, best first: by match, then by number of sources.
+    /// Shows what has waited.
     async fn show(&mut self, sink: &Sink<SearchEvent>) -> Result<(), Gone> {
+        for result in self.ready() {
+            sink.put(SearchEvent::Result(result)).await?;
+        }
+        Ok(())
+    }
+
+    /// What has waited, best first: by match, then by number of sources.
+    fn ready(&mut self) -> Vec<SearchResult> {
         let mut batch: Vec<Found> = std::mem::take(&mut self.waiting).into_values().collect();
         batch.sort_by(|a, b| {
             let rank = |found: &Found| (found.score, found.sources.len());
             rank(b).cmp(&rank(a)).then_with(|| a.name.cmp(&b.name))
         });
-        for found in batch {
-            let number = {
-                let mut shown = self.last.lock().expect("no holder panics");
-                shown.push(found.clone());
-                shown.len()
-            };
-            let number = u32::try_from(number).unwrap_or(u32::MAX);
-            sink.put(SearchEvent::Result(result(&self.net, number, found))).await?;
-        }
-        Ok(())
+        let mut shown = self.shown.lock().expect("no holder panics");
+        let numbered = batch.into_iter().map(|found| {
+            shown.push(found.clone());
+            result(&self.net, u32::try_from(shown.len()).unwrap_or(u32::MAX), found)
+        });
+        numbered.collect()
     }
 }
 
@@ -211,4 +248,51 @@ pub fn sources(net: &NetName, sources: &[Source]) -> Vec<api::Source> {
         node_id: source.node.into(),
     };
     sources.iter().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use nearmesh_common::{NodeId, nat::Reach};
+
+    use super::*;
+
+    fn hit(content: u8) -> Hit {
+        let node = NodeId([content; 32]);
+        Hit {
+            name: format!("file {content}").into(),
+            size: 1,
+            hash: ContentHash([content; 32]),
+            kind: Kind::Document,
+            score: 0,
+            source: Source {
+                user: "alice".parse().unwrap(),
+                node,
+                addresses: Vec::new().into(),
+                home: node,
+                reach: Reach::default(),
+            },
+        }
+    }
+
+    fn numbers(results: Vec<SearchResult>) -> Vec<(u32, String)> {
+        results.into_iter().map(|result| (result.number, result.name)).collect()
+    }
+
+    #[test]
+    fn two_searches_at_once_show_each_everything_and_the_later_ones_numbers_count() {
+        let last = LastResults::default();
+        let begin = || Gathering::new("lab".parse().unwrap(), 10, &last);
+        let mut first = begin();
+        first.take(vec![hit(1), hit(2)]);
+        let mut second = begin();
+        let both = [(1, "file 1".to_owned()), (2, "file 2".to_owned())];
+        assert_eq!(numbers(first.ready()), both);
+        second.take(vec![hit(2), hit(1)]);
+        assert_eq!(numbers(second.ready()), both, "the first has shown them, not this one");
+        first.take(vec![hit(3)]);
+        assert_eq!(numbers(first.ready()), [(3, "file 3".to_owned())]);
+        assert_eq!(last.numbered(2).map(|found| found.hash), Some(ContentHash([2; 32])));
+        assert!(last.numbered(3).is_none() && last.numbered(0).is_none(), "only the first has a third");
+        assert!(last.of(ContentHash([1; 32])).is_some() && last.of(ContentHash([3; 32])).is_none());
+    }
 }
