@@ -30,6 +30,9 @@ pub enum Pace {
 }
 
 impl Pace {
+    /// Of a home and its child, both ways, unless the home has few: it may have hundreds.
+    pub const HOME: Self = Self::Brisk;
+
     /// Who keeps an idle link alive says something this often.
     pub const fn keep_alive(self) -> Duration {
         Duration::from_millis(match self {

@@ -310,14 +310,12 @@ impl Client {
                 }
                 registration::Action::Registered(mark) => {
                     if mark == self.registration.journal() {
-                        self.home.on_registered();
+                        self.home.on_registered(now);
                     }
                     self.outputs.push_back(Output::Event(Event::Registered(mark)));
                 }
             }
         }
-        // What is registered may end the time at a home before.
-        self.route_home(now);
         while let Some(action) = self.questions.poll_action() {
             match action {
                 questions::Action::Send(home, message) => self.send(home, message),

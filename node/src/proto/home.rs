@@ -42,11 +42,10 @@ const ANSWER_WAIT: Duration = Duration::from_millis(1500);
 pub const SURVEY_EVERY: Duration = Duration::from_secs(140);
 /// How long a home that we left is kept until the new one has all our files (guess: a million of them, at the 20,000 a second that it takes).
 const PART_WITHIN: Duration = Duration::from_secs(60);
+/// How long it is kept after that: as long as a search may take that asked the new home before it had them, and until others know what it has.
+const PART_AFTER: Duration = Duration::from_secs(5);
 /// How often it asks its home for a fresh list (guess: a list every two hours did for FastTrack's clients; a hundred children cost 0.3 kB/s).
 pub const LIST_EVERY: Duration = Duration::from_secs(30 * 60);
-
-/// How soon a dead home is noticed that said nothing about it: it may have hundreds of children.
-pub const HOME_PACE: Pace = Pace::Brisk;
 
 /// What is to be done.
 #[derive(Debug, PartialEq)]
@@ -113,7 +112,7 @@ pub(super) struct Homing {
     serving: bool,
     stage: Stage,
     home: Option<NodeId>,
-    /// The home before, which stays one until the new home has all our files, or until then: a move hides nothing.
+    /// The home before, which stays one until a moment after the new home has all our files, or until then: a move hides nothing.
     parting: Option<(NodeId, Instant)>,
     standby: Standby,
     links: Links,
@@ -296,10 +295,11 @@ impl Homing {
         }
     }
 
-    /// The home has all our files: the one before is needed no more.
-    pub(super) fn on_registered(&mut self) {
-        self.part();
-        self.prune();
+    /// The home has all our files: the one before will soon be needed no more.
+    pub(super) fn on_registered(&mut self, now: Now) {
+        if let Some((_, until)) = &mut self.parting {
+            *until = (*until).min(now.instant + PART_AFTER);
+        }
     }
 
     fn part(&mut self) {
@@ -321,7 +321,7 @@ impl Homing {
             self.actions.push_back(Action::Pace(old, Pace::Calm));
         }
         if from != self.own.node {
-            self.actions.push_back(Action::Pace(from, HOME_PACE));
+            self.actions.push_back(Action::Pace(from, Pace::HOME));
         }
         self.stage = Stage::Settled;
         self.tries = 0;
@@ -389,7 +389,7 @@ impl Homing {
     /// The home says how quick the link to it should be. Slower than usual it is not made: it is we who must notice its end.
     pub(super) fn on_pace(&mut self, from: NodeId, pace: Pace) {
         if self.home == Some(from) {
-            self.actions.push_back(Action::Pace(from, pace.min(HOME_PACE)));
+            self.actions.push_back(Action::Pace(from, pace.min(Pace::HOME)));
         }
     }
 

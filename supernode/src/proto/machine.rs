@@ -210,8 +210,13 @@ impl Supernode {
         self.membership.groups().bits()
     }
 
-    /// How soon the end of the link to `node` must be noticed for our own sake. What a child needs it says itself.
+    /// How soon the end of the link to `node` must be noticed for our own sake. A child may die before it says what it needs.
     pub fn pace(&self, node: &NodeId) -> Pace {
+        let as_home = if self.children.contains(node) { Pace::HOME } else { Pace::Calm };
+        as_home.min(self.pace_as_member(node))
+    }
+
+    fn pace_as_member(&self, node: &NodeId) -> Pace {
         if !self.membership.is_member(node) {
             return Pace::Calm;
         }

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nearmesh::proto::HOME_PACE;
 use nearmesh_common::{
     NodeId, UserName,
     frame::{MAX_LINK_FRAME, frame, read_frame},
@@ -108,11 +107,11 @@ impl Child {
                 let first = Instant::now() + period * (number as u32 % 997) / 997;
                 interval_at(first.into(), period)
             };
-            let (mut refresh, mut pulse) = (every(REFRESH), every(HOME_PACE.keep_alive()));
+            let (mut refresh, mut pulse) = (every(REFRESH), every(Pace::HOME.keep_alive()));
             loop {
                 let message = tokio::select! {
                     _ = refresh.tick() => LinkMessage::ToHome(ToHome::Refresh(self::presence(&keyring, home, at))),
-                    _ = pulse.tick() => LinkMessage::Pulse(HOME_PACE),
+                    _ = pulse.tick() => LinkMessage::Pulse(Pace::HOME),
                 };
                 say(&mut send, message).await;
             }

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use nearmesh::proto::{COMPARED, HOME_PACE};
+use nearmesh::proto::COMPARED;
 use nearmesh_common::pace::Pace;
 
 use super::{
@@ -132,7 +132,7 @@ impl Child {
             tries: 0,
             turned_away: (NOBODY, 0),
             failures: 0,
-            pace: HOME_PACE,
+            pace: Pace::HOME,
             compared: [NOBODY; COMPARED],
             kept: false,
             serves: false,

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use nearmesh::proto::{HOME_PACE, LIST_EVERY, TURNED_AWAY, promotion::Input};
+use nearmesh::proto::{LIST_EVERY, TURNED_AWAY, promotion::Input};
 use nearmesh_common::{
     codec,
+    pace::Pace,
     presence::REFRESH,
     signed::Signed,
     supernode_record::SupernodeRecord,
@@ -37,7 +38,7 @@ impl Net {
             ToChild::Pace(pace) => {
                 let child = &mut self.children[peer as usize];
                 if child.home == from {
-                    child.pace = pace.min(HOME_PACE);
+                    child.pace = pace.min(Pace::HOME);
                 }
             }
             ToChild::Refused(_) => self.on_refused(peer, from),
@@ -59,7 +60,7 @@ impl Net {
             return;
         }
         let old = std::mem::replace(&mut child.home, from);
-        child.pace = HOME_PACE;
+        child.pace = Pace::HOME;
         child.home_since = now;
         child.whole_since = 0;
         child.registered = u32::try_from(held).unwrap_or(0).min(child.files);

@@ -47,15 +47,15 @@ impl Net {
         Keeping { sent: all.sent / supernodes, received: all.received / supernodes }
     }
 
-    /// Who wants a link quicker than its other end sends pulses, which are acknowledged. Of two that want the same, or
-    /// leave it to the transport, either may have opened the link.
+    /// Who wants a link quicker than its other end sends pulses, which are acknowledged; of two that want the same, who opened it: a child,
+    /// or either of two supernodes. So may either that leave it to the transport.
     fn keeping_of(&self, own: Peer, other: Peer) -> Keeping {
         let (here, there) = (self.wanted(own, other), self.wanted(other, own));
         let (pulse, ack) = (PULSE as f64, KEEP_ALIVE as f64);
         let (sent, received) = match here.min(there) {
             Pace::Calm => (ack, ack),
             _ if here < there => (pulse, ack),
-            _ if there < here => (ack, pulse),
+            _ if there < here || self.children[other as usize].home == own => (ack, pulse),
             _ => ((pulse + ack) / 2.0, (pulse + ack) / 2.0),
         };
         let every = here.min(there).keep_alive().as_secs_f64();

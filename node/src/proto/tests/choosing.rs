@@ -81,6 +81,7 @@ fn a_home_that_has_too_many_is_left_for_a_lighter_one_that_it_names_and_hears_wh
     scene.receive(home, ToChild::Redirect(vec![lighter, full]));
     scene.advance(ms(600));
     assert_eq!(scene.home(), Some(9), "the standby has no room");
+    scene.advance(Duration::from_secs(5));
     assert_eq!(scene.sent_to(home, |message| matches!(message, ToHome::Detach(_))), 1);
 }
 
@@ -236,6 +237,7 @@ fn a_home_that_redirects_its_child_is_left_for_another() {
     let alternatives = vec![scene.record(2), scene.record(3)];
     scene.receive(1, ToChild::Redirect(alternatives));
     assert_eq!(scene.home(), Some(2));
+    scene.advance(Duration::from_secs(5));
     assert_eq!(scene.sent_to(1, |message| matches!(message, ToHome::Detach(_))), 1);
 }
 

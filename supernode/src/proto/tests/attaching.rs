@@ -442,6 +442,16 @@ fn children_are_told_to_be_quick_while_they_are_few() {
 }
 
 #[test]
+fn a_child_that_dies_before_it_says_anything_more_is_noticed_as_soon_as_any_other() {
+    let mut net = Net::new();
+    net.start("s0", Config::default(), &[]);
+    net.attach("alice", "s0", 0);
+    assert_eq!(net.supernode("s0").pace(&node("alice")), Pace::HOME);
+    net.cut("alice", "s0");
+    assert_eq!(net.supernode("s0").pace(&node("alice")), Pace::Calm, "it may come back as a standby");
+}
+
+#[test]
 fn a_full_mesh_of_few_is_quick_and_one_of_many_is_not() {
     let net = Net::of(4);
     assert_eq!(net.supernode("s0").pace(&node("s1")), Pace::Quick);
