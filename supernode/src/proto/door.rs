@@ -97,8 +97,9 @@ impl Door {
         now: Instant,
         rng: &mut ChaCha8Rng,
     ) -> Word {
-        let turned_away = self.turned_away.get(&node).is_some_and(|at| *at + TURNED_AWAY_FOR > now);
-        let elsewhere = if turned_away { Elsewhere::None } else { elsewhere };
+        // Who comes again finds no other place, whatever we hear; beyond the limit not even that counts.
+        let again = self.turned_away.get(&node).is_some_and(|at| *at + TURNED_AWAY_FOR > now);
+        let elsewhere = if again && is_below(places, STRETCH) { Elsewhere::None } else { elsewhere };
         let word = self.decide(places, elsewhere, now, rng);
         match word {
             Word::Enter => drop(self.turned_away.remove(&node)),
@@ -119,15 +120,15 @@ impl Door {
 
     fn decide(
         &mut self,
-        (children, capacity): (usize, u32),
+        places: (usize, u32),
         elsewhere: Elsewhere,
         now: Instant,
         rng: &mut ChaCha8Rng,
     ) -> Word {
-        let below = |times: u32| children < capacity.saturating_mul(times) as usize;
+        let below = |times| is_below(places, times);
         let full =
             !below(1) && elsewhere == Elsewhere::Room || !below(STRETCH) && elsewhere != Elsewhere::None;
-        if full || capacity == 0 {
+        if full || places.1 == 0 {
             return if elsewhere == Elsewhere::None { self.later(now, rng) } else { Word::Elsewhere };
         }
         let fits = below(STRETCH) || below(MOST) && self.trickle.take(TRICKLE, now);
@@ -162,6 +163,11 @@ impl Door {
         self.line = Some(turn);
         Word::Later(wait)
     }
+}
+
+/// Whether fewer children than so many times the capacity are there.
+fn is_below((children, capacity): (usize, u32), times: u32) -> bool {
+    children < capacity.saturating_mul(times) as usize
 }
 
 #[cfg(test)]
@@ -216,11 +222,14 @@ mod tests {
     fn who_comes_back_from_elsewhere_is_taken_as_one_that_has_nowhere_to_go() {
         let (mut door, now, mut rng) = (Door::default(), start(), ChaCha8Rng::seed_from_u64(1));
         let (alice, bob) = (NodeId([1; 32]), NodeId([2; 32]));
-        let mut ask = |node, at| door.ask(node, (150, 100), Elsewhere::Room, at, &mut rng);
-        assert_eq!(ask(alice, now), Word::Elsewhere);
-        assert_eq!(ask(alice, now + Duration::from_secs(5)), Word::Enter);
-        assert_eq!(ask(bob, now), Word::Elsewhere);
-        assert_eq!(ask(bob, now + Duration::from_secs(61)), Word::Elsewhere, "that was another time");
+        let carol = NodeId([3; 32]);
+        let mut ask = |node, children, at| door.ask(node, (children, 100), Elsewhere::Room, at, &mut rng);
+        assert_eq!(ask(alice, 150, now), Word::Elsewhere);
+        assert_eq!(ask(alice, 150, now + Duration::from_secs(5)), Word::Enter);
+        assert_eq!(ask(bob, 150, now), Word::Elsewhere);
+        assert_eq!(ask(bob, 150, now + Duration::from_secs(61)), Word::Elsewhere, "that was another time");
+        assert_eq!(ask(carol, 300, now), Word::Elsewhere);
+        assert_eq!(ask(carol, 300, now + Duration::from_secs(5)), Word::Elsewhere, "there is a limit");
     }
 
     #[test]
