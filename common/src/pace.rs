@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Children that a home can have at [`Pace::Quick`]: 32 take 1.6 kB/s of the 5 that all signalling may cost, as much as 100 at [`Pace::Brisk`].
+/// Children that a home can have at [`Pace::Quick`]: 32 take 1.6 kB/s of the 5 that all signalling may cost, more than 100 at [`Pace::Steady`].
 pub const FEW_CHILDREN: usize = 32;
 /// Supernodes of one full mesh that can be linked at [`Pace::Quick`]: 16 take 0.8 kB/s.
 pub const FEW_LINKS: usize = 16;
@@ -18,11 +18,8 @@ pub enum Pace {
     /// Within 4 s: a connection on which somebody waits; a home with few children; a full mesh of few.
     #[default]
     Quick,
-    /// Within 12 s: a home with many children. They are findable again within the 20 s of RON, with 8 for the way to the next home. 100
-    /// take 1.6 kB/s.
-    Brisk,
-    /// Within 15 s: supernodes of one group. There are dozens, and whatever one of them is asked another is asked, too (guess). 20 take
-    /// 0.3 kB/s.
+    /// Within 15 s: a home with many children, which are findable again within the 20 s of RON, with 5 for the way to the next home; and supernodes
+    /// of one group, of which there are dozens. 100 take 1.3 kB/s.
     Steady,
     /// Within a minute: a standby, and supernodes of other groups. Nobody waits for one of them alone. 400 take 1.3 kB/s; a NAT that
     /// forgets sooner than this speaks breaks more than us (RFC 4787 asks for 2 minutes, 30 s are common).
@@ -31,13 +28,12 @@ pub enum Pace {
 
 impl Pace {
     /// Of a home and its child, both ways, unless the home has few: it may have hundreds.
-    pub const HOME: Self = Self::Brisk;
+    pub const HOME: Self = Self::Steady;
 
     /// Who keeps an idle link alive says something this often.
     pub const fn keep_alive(self) -> Duration {
         Duration::from_millis(match self {
             Self::Quick => 1200,
-            Self::Brisk => 4000,
             Self::Steady => 5000,
             Self::Calm => 20_000,
         })
@@ -47,7 +43,6 @@ impl Pace {
     pub const fn silence(self) -> Duration {
         Duration::from_millis(match self {
             Self::Quick => 3600,
-            Self::Brisk => 12_000,
             Self::Steady => 15_000,
             Self::Calm => 60_000,
         })
@@ -60,9 +55,9 @@ mod tests {
 
     #[test]
     fn three_keep_alives_are_lost_before_a_peer_counts_as_gone() {
-        for pace in [Pace::Quick, Pace::Brisk, Pace::Steady, Pace::Calm] {
+        for pace in [Pace::Quick, Pace::Steady, Pace::Calm] {
             assert_eq!(pace.keep_alive() * 3, pace.silence(), "{pace:?}");
         }
-        assert!(Pace::Quick < Pace::Brisk && Pace::Brisk < Pace::Steady && Pace::Steady < Pace::Calm);
+        assert!(Pace::Quick < Pace::Steady && Pace::Steady < Pace::Calm);
     }
 }

@@ -133,7 +133,7 @@ fn the_children_of_a_killed_supernode_are_found_again_within_two_seconds_of_its_
     let limit = if orphans.len() <= FEW_CHILDREN {
         seconds(5)
     } else {
-        Pace::Brisk.silence() + Pace::Brisk.keep_alive()
+        Pace::HOME.silence() + Pace::HOME.keep_alive()
     };
     let detected = sim.run_until(limit, noticed).expect("detection takes as long as its pace");
     let again = |sim: &Sim| orphans.iter().all(|orphan| sim.is_registered(*orphan));

@@ -1,6 +1,6 @@
 //! How quick our links are: those of our children as we tell them, those to other supernodes by what they are for.
 //!
-//! A child keeps its link to us at [`Pace::Brisk`] unless it is told otherwise. While we have few children each is told to be quick, so that
+//! A child keeps its link to us at [`Pace::HOME`] unless it is told otherwise. While we have few children each is told to be quick, so that
 //! small nets notice a dead home at once; all are told again when they have become many, or few. There are half as many to
 //! fall as to rise, so that one that comes and goes does not make us repeat ourselves.
 
@@ -39,6 +39,6 @@ impl Pacing {
     }
 
     fn pace(&self) -> Pace {
-        if self.few { Pace::Quick } else { Pace::Brisk }
+        if self.few { Pace::Quick } else { Pace::HOME }
     }
 }

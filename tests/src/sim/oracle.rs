@@ -31,7 +31,7 @@ use super::links::ProcessId;
 /// longest distance, with losses.
 pub const SETTLE: Duration = Duration::from_secs(5);
 /// How long after a process died it may still be shown as online: as long as a home with many children takes to notice, and [`SETTLE`].
-const FORGET: Duration = Duration::from_secs(21);
+const FORGET: Duration = Duration::from_secs(25);
 
 /// Something that must not happen, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]

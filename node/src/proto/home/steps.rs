@@ -15,7 +15,7 @@ const SCOUTED: usize = 8;
 /// sixth of all with a probability of 95 %.
 pub(super) const SURVEYED: usize = 16;
 /// Supernodes that a node at home compares with its own, whose links tell their round trips: 100 children that do so make a supernode
-/// send 0.5 kB/s of answers.
+/// send 0.25 kB/s of answers.
 pub const COMPARED: usize = 5;
 /// Known and usable supernodes that make a fresh list unnecessary.
 const ENOUGH: usize = 5;

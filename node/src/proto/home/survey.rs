@@ -9,8 +9,8 @@ use nearmesh_common::{NodeId, Now};
 
 /// Answers that a choice wants of each: one may meet a queue, all three rarely do (guess).
 pub const ROUNDS: u32 = 3;
-/// The same at home, where two surveys have to agree. One of the two may be lost.
-pub const ROUNDS_AT_HOME: u32 = 2;
+/// The same at home, where two surveys have to agree, and who did not answer one of them is measured again by the next.
+pub const ROUNDS_AT_HOME: u32 = 1;
 /// When a round ends if nobody answers (three STUN rounds with a loss each, over a slow access network).
 const WAIT: Duration = Duration::from_secs(2);
 /// When a round ends if somebody answered: who is slower by then is not the nearest.

@@ -1,6 +1,7 @@
 //! Choosing a home, and keeping one.
 
 use super::*;
+use crate::proto::LIST_EVERY;
 
 #[test]
 fn a_node_that_knows_one_supernode_finds_the_nearest_through_it() {
@@ -245,16 +246,16 @@ fn a_home_that_redirects_its_child_is_left_for_another() {
 fn the_end_of_a_home_must_be_noticed_soon_and_that_of_a_standby_need_not() {
     let mut scene = Scene::at_home(&[80, 60, 12, 40, 25]);
     let (home, standby) = (scene.home().unwrap(), scene.standby().unwrap());
-    assert_eq!(scene.paces.get(&home), Some(&Pace::Brisk));
+    assert_eq!(scene.paces.get(&home), Some(&Pace::HOME));
     assert_eq!(scene.paces.get(&standby), None, "a link begins calm");
     scene.receive(home, ToChild::Pace(Pace::Quick));
     assert_eq!(scene.paces.get(&home), Some(&Pace::Quick), "it has few children");
     scene.receive(home, ToChild::Pace(Pace::Calm));
-    assert_eq!(scene.paces.get(&home), Some(&Pace::Brisk), "no home makes its children careless");
+    assert_eq!(scene.paces.get(&home), Some(&Pace::HOME), "no home makes its children careless");
     scene.receive(standby, ToChild::Pace(Pace::Quick));
     assert_eq!(scene.paces.get(&standby), None);
     scene.kill(home);
-    assert_eq!((scene.home(), scene.paces.get(&standby)), (Some(standby), Some(&Pace::Brisk)));
+    assert_eq!((scene.home(), scene.paces.get(&standby)), (Some(standby), Some(&Pace::HOME)));
 }
 
 #[test]
@@ -267,7 +268,7 @@ fn a_home_that_was_left_is_quick_no_more() {
         (Some(2), Some(1)),
         "they changed places, and links stay open"
     );
-    assert_eq!((scene.paces[&2], scene.paces[&1]), (Pace::Brisk, Pace::Calm));
+    assert_eq!((scene.paces[&2], scene.paces[&1]), (Pace::HOME, Pace::Calm));
 }
 
 #[test]
@@ -281,6 +282,6 @@ fn a_node_at_home_measures_five_others_and_soon_finds_one_that_is_new_and_near()
     assert!((10..=20).contains(&others), "five in each of three or four surveys: {others}");
     // One is named by the next list, among dozens that were never measured either.
     scene.supernodes.insert(41, Scripted::new(ms(10)));
-    scene.advance(Duration::from_secs(3600));
+    scene.advance(2 * LIST_EVERY);
     assert_eq!(scene.home(), Some(41));
 }

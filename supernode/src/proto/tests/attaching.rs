@@ -427,7 +427,7 @@ fn children_are_told_to_be_quick_while_they_are_few() {
     }
     net.attach(last, "s0", 0);
     net.run(SECOND);
-    assert!(children.iter().all(|child| paced(&mut net, child) == Some(Pace::Brisk)), "they are many now");
+    assert!(children.iter().all(|child| paced(&mut net, child) == Some(Pace::HOME)), "they are many now");
     net.attach("late", "s0", 0);
     net.run(SECOND);
     assert_eq!(paced(&mut net, "late"), None, "that is what a child takes for granted");
