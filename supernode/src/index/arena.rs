@@ -6,6 +6,8 @@
 const CELL: usize = 4;
 /// Cells in a piece of memory: 256 KiB.
 const CHUNK_CELLS: usize = 1 << 16;
+/// Cells that the last piece has at least: 8 KiB are the files of a few children. It doubles from there.
+const LEAST_CELLS: usize = 1 << 11;
 /// Longest slot, in bytes: the longest name with its tags, and the longest short list of postings.
 pub(super) const MAX_SLOT_BYTES: usize = 4096;
 const CLASSES: usize = MAX_SLOT_BYTES / CELL + 1;
@@ -21,7 +23,8 @@ pub(super) struct Slot(u32);
 
 #[derive(Debug)]
 pub(super) struct Arena {
-    chunks: Vec<Box<[u8]>>,
+    /// All of the same size but the last, which grows to it.
+    chunks: Vec<Vec<u8>>,
     /// Cells used of the last chunk.
     used: usize,
     /// The first free slot of each size; each holds the next.
@@ -44,7 +47,7 @@ impl Arena {
     }
 
     pub fn memory(&self) -> usize {
-        self.chunks.len() * CHUNK_CELLS * CELL
+        self.chunks.iter().map(Vec::capacity).sum()
     }
 
     /// A slot of `bytes`, of any content, at most [`MAX_SLOT_BYTES`].
@@ -111,11 +114,16 @@ impl Arena {
             if rest > 0 {
                 self.push(self.end(), rest);
             }
-            self.chunks.push(vec![0; CHUNK_CELLS * CELL].into_boxed_slice());
+            self.chunks.push(Vec::new());
             self.used = 0;
         }
         let slot = self.end();
         self.used += cells;
+        let room = self.used.next_power_of_two().clamp(LEAST_CELLS, CHUNK_CELLS) * CELL;
+        if let Some(last) = self.chunks.last_mut().filter(|last| last.len() < room) {
+            last.reserve_exact(room - last.len());
+            last.resize(room, 0);
+        }
         slot
     }
 

@@ -3,35 +3,35 @@
 /// Elements in a piece.
 const CHUNK: usize = 1024;
 
-/// A vector whose elements never move.
+/// A vector of which at most one piece moves when it grows.
 #[derive(Debug, Default)]
 pub(super) struct Chunked<T> {
-    chunks: Vec<Box<[T]>>,
+    /// All full but the last.
+    chunks: Vec<Vec<T>>,
     len: usize,
 }
 
-impl<T: Clone + Default> Chunked<T> {
+impl<T> Chunked<T> {
     pub fn len(&self) -> usize {
         self.len
     }
 
     /// Appends, and says where.
     pub fn push(&mut self, value: T) -> u32 {
-        if self.len == self.chunks.len() * CHUNK {
-            self.chunks.push(vec![T::default(); CHUNK].into_boxed_slice());
+        match self.chunks.last_mut().filter(|last| last.len() < CHUNK) {
+            Some(last) => last.push(value),
+            None => self.chunks.push(vec![value]),
         }
-        let at = self.len as u32;
         self.len += 1;
-        self[at] = value;
-        at
+        (self.len - 1) as u32
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.chunks.iter().flatten().take(self.len)
+        self.chunks.iter().flatten()
     }
 
     pub fn memory(&self) -> usize {
-        self.chunks.len() * CHUNK * size_of::<T>()
+        self.chunks.iter().map(Vec::capacity).sum::<usize>() * size_of::<T>()
     }
 }
 

@@ -25,6 +25,15 @@ const ROOM: usize = MAX_MEMBERS / 4;
 /// Most that are let go in a round (guess: each of them looks for another contact at once).
 const AT_ONCE: usize = 16;
 
+/// A member of another group.
+#[derive(Clone, Copy)]
+struct Contact {
+    node: NodeId,
+    mine: bool,
+    theirs: bool,
+    since: Instant,
+}
+
 impl Membership {
     /// Lets go of some contacts, if there are too many.
     pub(super) fn shed_contacts(&mut self, world: &mut World) {
@@ -34,12 +43,11 @@ impl Membership {
         if excess == 0 || self.is_changing() {
             return;
         }
-        let over = |node: &NodeId| self.since(node).is_some_and(|since| since + GRACE <= world.now.instant);
         let mut unneeded = self.spare_contacts();
-        unneeded.retain(|node| self.table.get(node).is_some_and(|known| !known.mine) && over(node));
+        unneeded.retain(|contact| !contact.mine && contact.since + GRACE <= world.now.instant);
         unneeded.shuffle(&mut world.rng);
         unneeded.truncate(excess.min(AT_ONCE));
-        unneeded.into_iter().for_each(|node| self.let_go(node));
+        unneeded.into_iter().for_each(|contact| self.let_go(contact.node));
     }
 
     /// Makes room for one more member; whether there is.
@@ -48,10 +56,9 @@ impl Membership {
         if members < MAX_MEMBERS {
             return true;
         }
-        let needed = |known: &Known| (known.mine, known.theirs);
         let spare = self.spare_contacts().into_iter();
-        let least = spare.min_by_key(|node| (self.table.get(node).map(needed), self.since(node)));
-        least.map(|node| self.let_go(node)).is_some() && members < MAX_MEMBERS + ROOM
+        let least = spare.min_by_key(|contact| (contact.mine, contact.theirs, contact.since));
+        least.map(|contact| self.let_go(contact.node)).is_some() && members < MAX_MEMBERS + ROOM
     }
 
     /// A link that membership does not need stays all the same: the member is a child too.
@@ -62,27 +69,25 @@ impl Membership {
         }
     }
 
-    /// Contacts beyond those that we need: of each group the two that were linked first, if we need more than two.
-    fn spare_contacts(&self) -> Vec<NodeId> {
+    /// Contacts beyond those that we need: of each group the two that were linked first, if we need more than two. One walk over all that we know: the
+    /// supernode of a large net's ticket asks for each newcomer.
+    fn spare_contacts(&self) -> Vec<Contact> {
         let groups = self.groups();
-        // In the order of their ids, which is that of their groups.
-        let members: Vec<NodeId> = self.table.members().collect();
-        let parts = members.chunk_by(|one, next| groups.of(&one.0) == groups.of(&next.0));
-        let parts = parts.filter(|part| part.len() > CONTACTS && !self.is_of_ours(&part[0]));
-        parts.flat_map(|part| self.spare_of(part)).collect()
-    }
-
-    fn spare_of(&self, part: &[NodeId]) -> Vec<NodeId> {
-        let mut part = part.to_vec();
-        part.sort_by_key(|node| (!self.table.get(node).is_some_and(|known| known.mine), self.since(node)));
-        part.split_off(CONTACTS)
-    }
-
-    fn since(&self, node: &NodeId) -> Option<Instant> {
-        match self.table.get(node)?.stage {
-            Stage::Member { since } => Some(since),
+        let contact = |(node, known): (&NodeId, &Known)| match known.stage {
+            Stage::Member { since } => {
+                Some(Contact { node: *node, mine: known.mine, theirs: known.theirs, since })
+            }
             _ => None,
-        }
+        };
+        // In the order of their ids, which is that of their groups.
+        let mut contacts: Vec<Contact> = self.table.all().filter_map(contact).collect();
+        contacts.retain(|contact| !self.is_of_ours(&contact.node));
+        let parts = contacts.chunk_by_mut(|one, next| groups.of(&one.node.0) == groups.of(&next.node.0));
+        let spare = parts.flat_map(|part| {
+            part.sort_by_key(|contact| (!contact.mine, contact.since));
+            part.iter().skip(CONTACTS).copied()
+        });
+        spare.collect()
     }
 
     fn let_go(&mut self, node: NodeId) {
