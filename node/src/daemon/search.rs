@@ -92,8 +92,9 @@ pub fn search(
 ) -> Result<Events<SearchEvent>, ApiError> {
     let query = query_of(request)?;
     Ok(events(move |sink| async move {
-        let mut gathering = Gathering::new(net, query.limit, &last);
+        let limit = query.limit;
         let mut asked = asker.ask(Question::Search(query)).await?;
+        let mut gathering = Gathering::new(net, limit, &last);
         let mut show_at: Option<Instant> = None;
         loop {
             let event = tokio::select! {

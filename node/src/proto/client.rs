@@ -198,6 +198,7 @@ impl Client {
             }
             ToChild::Crl(crl) => self.outputs.push_back(Output::OfferedCrl(crl)),
             answer if self.home.home() == Some(from) => self.on_answer(answer, now),
+            call @ ToChild::Signal { .. } if self.home.former() == Some(from) => self.on_answer(call, now),
             _ => tracing::debug!(%from, "an answer from a supernode that is not the home"),
         }
     }

@@ -42,8 +42,9 @@ const ANSWER_WAIT: Duration = Duration::from_millis(1500);
 pub const SURVEY_EVERY: Duration = Duration::from_secs(140);
 /// How long a home that we left is kept until the new one has all our files (guess: a million of them, at the 20,000 a second that it takes).
 const PART_WITHIN: Duration = Duration::from_secs(60);
-/// How long it is kept after that: as long as a search may take that asked the new home before it had them, and until others know what it has.
-const PART_AFTER: Duration = Duration::from_secs(5);
+/// How long it is kept after that: others hear within half a second what the new home has (its summary's changes are gathered for 200 ms), and nearly
+/// every search that asked it before is over by then. Meanwhile both count the node as their child.
+const PART_AFTER: Duration = Duration::from_secs(2);
 /// How often it asks its home for a fresh list (as FastTrack's clients; a hundred children cost 0.07 kB/s).
 pub const LIST_EVERY: Duration = Duration::from_secs(2 * 60 * 60);
 
@@ -150,6 +151,11 @@ impl Homing {
         self.home
     }
 
+    /// The home before, while others still find us there.
+    pub(super) fn former(&self) -> Option<NodeId> {
+        self.parting.map(|(old, _)| old)
+    }
+
     /// The standby that confirmed.
     pub(super) fn standby(&self) -> Option<NodeId> {
         self.standby.kept()
@@ -172,7 +178,7 @@ impl Homing {
             Stage::Left => return None,
         };
         let standby = self.home.and_then(|_| self.standby.poll_timeout());
-        let parting = self.parting.map(|(_, until)| until);
+        let parting = self.parting.filter(|_| self.may_part()).map(|(_, until)| until);
         stage.into_iter().chain(standby).chain(parting).min()
     }
 
@@ -302,6 +308,11 @@ impl Homing {
         }
     }
 
+    /// Who asks for a place may be asking the old home, or ask a third one with a presence that must stay the newest.
+    fn may_part(&self) -> bool {
+        !matches!(self.stage, Stage::Attaching { .. })
+    }
+
     fn part(&mut self) {
         if let Some((old, _)) = self.parting.take() {
             self.actions.push_back(Action::Detach(old));
@@ -396,7 +407,7 @@ impl Homing {
     /// Time passed.
     pub(super) fn handle_timeout(&mut self, scene: &mut Scene<'_>) {
         let now = scene.now.instant;
-        if self.parting.is_some_and(|(_, until)| until <= now) {
+        if self.may_part() && self.parting.is_some_and(|(_, until)| until <= now) {
             self.part();
         }
         match &self.stage {

@@ -1,7 +1,7 @@
 //! Bytes in slots of 4-byte cells: names, words and postings, without the allocator's overhead for each.
 //!
 //! A slot that is freed serves the next of its size, or is split for a smaller one when it is large enough to leave
-//! something useful. Nothing is given back to the system: what was needed once will be needed again.
+//! something useful. What was needed once will be needed again, and is not given back to the system.
 
 const CELL: usize = 4;
 /// Cells in a piece of memory: 256 KiB.
@@ -197,5 +197,16 @@ mod tests {
             }
         }
         assert!(arena.memory() <= CHUNK_CELLS * CELL);
+    }
+
+    #[test]
+    fn a_few_names_take_little_and_growing_moves_none() {
+        let mut arena = Arena::default();
+        let name = |at: usize| format!("{at} {}", "name ".repeat(at % 400));
+        let mut kept: Vec<Slot> = (0..20).map(|at| arena.store(&[name(at).as_bytes()])).collect();
+        assert_eq!(arena.memory(), LEAST_CELLS * CELL);
+        kept.extend((20..1000).map(|at| arena.store(&[name(at).as_bytes()])));
+        assert!(arena.chunks.len() > 2, "across the ends of pieces");
+        assert!(kept.iter().enumerate().all(|(at, slot)| arena.text(*slot, name(at).len()) == name(at)));
     }
 }

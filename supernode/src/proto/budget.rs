@@ -70,7 +70,7 @@ impl Charge {
             Self::Crl => (1, 8),
             // Guess: a link that flaps, not one that drains us.
             Self::Summary => (1, 4),
-            // Guess: a node asks when it starts and every ten minutes.
+            // Guess: a node asks when it starts and every two hours.
             Self::List => (1, 10),
             // Guess: a newcomer asks its first acquaintance for a contact in each of 256 groups; later hardly ever.
             Self::Ask => (5, 600),

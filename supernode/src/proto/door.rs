@@ -4,7 +4,7 @@
 //! [`STRETCH`] times as many, and while even that is true of all, a few in each second: better slow than homeless. It takes no more in a second
 //! than it can verify and announce without keeping others waiting; who comes in a crowd is sent elsewhere if there is room, and
 //! otherwise told when to come again, each at another moment. Who was sent elsewhere and comes back found nothing there, whatever others
-//! claim: it is taken like one that has nowhere to go.
+//! claim: it is taken like one that has nowhere to go; beyond the limit only who comes back for the third time.
 //!
 //! Attachments, publication and questions have a budget each, for all children together: so a crowd that comes back and registers
 //! everything anew cannot starve those who search.
@@ -51,6 +51,8 @@ const SPREAD: Duration = Duration::from_millis(500);
 const MAX_TURNED_AWAY: usize = 1024;
 /// For how long (guess: several times what trying others takes).
 const TURNED_AWAY_FOR: Duration = Duration::from_secs(60);
+/// How often who comes beyond the limit is sent elsewhere, if others claim to have room (guess: by then it has tried a dozen).
+const BEYOND_LIMIT_AFTER: u8 = 3;
 
 /// All budgets of one supernode.
 #[derive(Debug, Default)]
@@ -61,8 +63,8 @@ pub(super) struct Door {
     questions: Bucket,
     /// When whoever is put off next is to come.
     line: Option<Instant>,
-    /// Who was sent elsewhere, and when.
-    turned_away: BTreeMap<NodeId, Instant>,
+    /// Who was sent elsewhere, when it was last, and how often.
+    turned_away: BTreeMap<NodeId, (Instant, u8)>,
 }
 
 /// Where else there is a place.
@@ -97,24 +99,25 @@ impl Door {
         now: Instant,
         rng: &mut ChaCha8Rng,
     ) -> Word {
-        // Who comes again finds no other place, whatever we hear; beyond the limit not even that counts.
-        let again = self.turned_away.get(&node).is_some_and(|at| *at + TURNED_AWAY_FOR > now);
-        let elsewhere = if again && is_below(places, STRETCH) { Elsewhere::None } else { elsewhere };
+        let lately = self.turned_away.get(&node).filter(|(at, _)| *at + TURNED_AWAY_FOR > now);
+        let times = lately.map_or(0, |(_, times)| *times);
+        let enough = if is_below(places, STRETCH) { 1 } else { BEYOND_LIMIT_AFTER };
+        let elsewhere = if times >= enough { Elsewhere::None } else { elsewhere };
         let word = self.decide(places, elsewhere, now, rng);
         match word {
             Word::Enter => drop(self.turned_away.remove(&node)),
-            Word::Elsewhere => self.turn_away(node, now),
+            Word::Elsewhere => self.turn_away(node, times, now),
             Word::Later(_) => {}
         }
         word
     }
 
-    fn turn_away(&mut self, node: NodeId, now: Instant) {
+    fn turn_away(&mut self, node: NodeId, times: u8, now: Instant) {
         if self.turned_away.len() >= MAX_TURNED_AWAY {
-            self.turned_away.retain(|_, at| *at + TURNED_AWAY_FOR > now);
+            self.turned_away.retain(|_, (at, _)| *at + TURNED_AWAY_FOR > now);
         }
-        if self.turned_away.len() < MAX_TURNED_AWAY {
-            self.turned_away.insert(node, now);
+        if self.turned_away.len() < MAX_TURNED_AWAY || times > 0 {
+            self.turned_away.insert(node, (now, times.saturating_add(1)));
         }
     }
 
@@ -128,7 +131,8 @@ impl Door {
         let below = |times| is_below(places, times);
         let full =
             !below(1) && elsewhere == Elsewhere::Room || !below(STRETCH) && elsewhere != Elsewhere::None;
-        if full || places.1 == 0 {
+        let (_, capacity) = places;
+        if full || capacity == 0 {
             return if elsewhere == Elsewhere::None { self.later(now, rng) } else { Word::Elsewhere };
         }
         let fits = below(STRETCH) || below(MOST) && self.trickle.take(TRICKLE, now);
@@ -229,7 +233,13 @@ mod tests {
         assert_eq!(ask(bob, 150, now), Word::Elsewhere);
         assert_eq!(ask(bob, 150, now + Duration::from_secs(61)), Word::Elsewhere, "that was another time");
         assert_eq!(ask(carol, 300, now), Word::Elsewhere);
-        assert_eq!(ask(carol, 300, now + Duration::from_secs(5)), Word::Elsewhere, "there is a limit");
+        let soon = |times| now + times * Duration::from_secs(5);
+        assert_eq!(
+            [1, 2].map(|times| ask(carol, 300, soon(times))),
+            [Word::Elsewhere; 2],
+            "there is a limit"
+        );
+        assert_eq!(ask(carol, 300, soon(3)), Word::Enter, "she has nowhere to go");
     }
 
     #[test]

@@ -183,7 +183,7 @@ impl Membership {
     /// The linked members of `group`, the nearest first; before others those whose link we need, because no other is sure to stay.
     pub(super) fn contacts(&self, group: Group, links: &Links) -> Vec<NodeId> {
         let mut found: Vec<_> = self.table.members_in(self.groups().ids(group)).collect();
-        found.sort_by_key(|node| self.distance(node, links));
+        found.sort_by_cached_key(|node| self.distance(node, links));
         found
     }
 

@@ -78,7 +78,7 @@ pub(super) fn contacts_for(
         return membership.contacts(group, links);
     }
     let mut found: Vec<_> = membership.members().filter(|node| groups.of(&node.0) == group).collect();
-    found.sort_by_key(|node| links.rtt(node));
+    found.sort_by_cached_key(|node| links.rtt(node));
     found
 }
 

@@ -2,8 +2,8 @@
 //!
 //! It scouts, asks for a list, measures sixteen supernodes of it, attaches to the nearest with room, publishes, keeps a standby, refreshes its
 //! presence, measures a few again, is as quick on its home's link as that says, fails over, and follows redirects, with the waits of the real machine. What differs: it remembers
-//! sixteen supernodes instead of 200, a round of measurements is one event (its packets are counted all the same), and it
-//! moves on one measurement, as they do not vary here.
+//! sixteen supernodes instead of 200, a round of measurements is one event (its packets are counted all the same), it
+//! moves on one measurement, as they do not vary here, and it leaves its old home at once where the real one stays findable there for two seconds.
 
 use std::time::Duration;
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nearmesh::proto::{COMPARED, LIST_EVERY, ROUNDS, ROUNDS_AT_HOME, SURVEY_EVERY, promotion::Input};
 use nearmesh_common::wire::home::ToHome;
+use nearmesh_relay::proto::stun_client::FIRST_WAIT;
 use rand::RngExt;
 
 use super::{
@@ -162,12 +163,14 @@ impl Net {
         if targets.is_empty() {
             return self.settle_or_rest(peer);
         }
-        self.traffic.note_probes(targets.len() as u64 * rounds);
         let (mut slowest, mut silent, mut heard) = (0, false, false);
         for known in targets {
+            let rtt = self.rtt(peer, known);
+            // Whose answer takes longer is asked again.
+            self.traffic.note_probes(rounds * if rtt > nanos(FIRST_WAIT) { 2 } else { 1 });
             if self.answers(peer, known) {
                 heard = true;
-                slowest = slowest.max(self.rtt(peer, known) * rounds);
+                slowest = slowest.max(rtt * rounds);
             } else {
                 silent = true;
             }

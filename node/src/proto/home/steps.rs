@@ -26,7 +26,7 @@ const FRESH: Duration = Duration::from_secs(10);
 /// Supernodes tried in one round, redirects included, before backing off (guess).
 const MAX_TRIES: u32 = 8;
 /// How many supernodes turn a node without a home away before it asks the first of them again, who then takes it whatever others claim,
-/// unless it stops (guess: where a crowd comes at once what is heard of others' room is a few seconds old, and each try costs one).
+/// unless it stops or is at its limit (guess: where a crowd comes at once what is heard of others' room is a few seconds old, and each try costs one).
 pub const TURNED_AWAY: u8 = 3;
 /// Over how long the children of a dead supernode that have no standby spread their return: findable again within
 /// two seconds leaves one for the survey and the attachment.

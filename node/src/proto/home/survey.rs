@@ -9,7 +9,7 @@ use nearmesh_common::{NodeId, Now};
 
 /// Answers that a choice wants of each: one may meet a queue, all three rarely do (guess).
 pub const ROUNDS: u32 = 3;
-/// The same at home, where two surveys have to agree, and who did not answer one of them is measured again by the next.
+/// The same at home, where two surveys have to agree, and a probe that is not answered is repeated.
 pub const ROUNDS_AT_HOME: u32 = 1;
 /// When a round ends if nobody answers (three STUN rounds with a loss each, over a slow access network).
 const WAIT: Duration = Duration::from_secs(2);

@@ -82,7 +82,7 @@ fn a_home_that_has_too_many_is_left_for_a_lighter_one_that_it_names_and_hears_wh
     scene.receive(home, ToChild::Redirect(vec![lighter, full]));
     scene.advance(ms(600));
     assert_eq!(scene.home(), Some(9), "the standby has no room");
-    scene.advance(Duration::from_secs(5));
+    scene.advance(Duration::from_secs(2));
     assert_eq!(scene.sent_to(home, |message| matches!(message, ToHome::Detach(_))), 1);
 }
 
@@ -238,8 +238,31 @@ fn a_home_that_redirects_its_child_is_left_for_another() {
     let alternatives = vec![scene.record(2), scene.record(3)];
     scene.receive(1, ToChild::Redirect(alternatives));
     assert_eq!(scene.home(), Some(2));
-    scene.advance(Duration::from_secs(5));
+    scene.advance(Duration::from_secs(2));
     assert_eq!(scene.sent_to(1, |message| matches!(message, ToHome::Detach(_))), 1);
+}
+
+#[test]
+fn who_is_asking_its_old_home_for_a_place_does_not_leave_it_meanwhile() {
+    let mut scene = Scene::at_home(&[30, 60]);
+    scene.supernode(2).rtt = ms(12);
+    let moved = (0..9000).any(|_| {
+        scene.advance(ms(100));
+        scene.home() == Some(2)
+    });
+    assert!(moved);
+    scene.advance(ms(1000));
+    assert_eq!(scene.standby(), Some(1));
+    scene.supernode(1).mute = true;
+    let back = vec![scene.record(1)];
+    scene.receive(2, ToChild::Redirect(back));
+    scene.advance(ms(1200));
+    let left = |scene: &Scene, node| scene.sent_to(node, |message| matches!(message, ToHome::Detach(_)));
+    assert_eq!((scene.sent_to(1, is_attach), left(&scene, 1)), (2, 0), "it asks, and its time there is over");
+    let (journal, home) = (JournalMark::default(), scene.record(1));
+    scene.receive(1, ToChild::Attached { journal, home });
+    scene.advance(Duration::from_secs(3));
+    assert_eq!((scene.home(), left(&scene, 1), left(&scene, 2)), (Some(1), 0, 1));
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn a_home_is_left_only_when_the_next_one_has_every_file() {
     scene.receive(2, ToChild::Published(mark(500)));
     assert_eq!((left(&scene), scene.closed.contains(&1)), (0, false), "200 are found only there");
     scene.receive(2, ToChild::Published(mark(700)));
-    scene.advance(ms(4900));
+    scene.advance(ms(1900));
     assert_eq!(
         (left(&scene), scene.closed.contains(&1)),
         (0, false),

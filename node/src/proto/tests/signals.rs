@@ -53,4 +53,12 @@ fn what_others_say_is_heard_through_the_home_alone() {
     scene.receive(2, ToChild::Signal { home: id(2), signal: signal(BOB, 0) });
     scene.receive(1, ToChild::Signal { home: id(2), signal: signal(BOB, 5) });
     assert_eq!(heard(&scene), [(2, BOB)], "neither from another supernode nor for another node");
+    let alternatives = vec![scene.record(2)];
+    scene.receive(1, ToChild::Redirect(alternatives));
+    assert_eq!(scene.home(), Some(2));
+    scene.receive(1, ToChild::Signal { home: id(2), signal: signal(BOB, 0) });
+    assert_eq!(heard(&scene).len(), 2, "the old home is still where others find it");
+    scene.advance(Duration::from_secs(3));
+    scene.receive(1, ToChild::Signal { home: id(2), signal: signal(BOB, 0) });
+    assert_eq!(heard(&scene).len(), 2);
 }

@@ -17,7 +17,7 @@ use super::{super::links::Links, Membership};
 
 /// Most that are named in a list (guess: four times what a node measures at once; at 640 bytes each, 40 kB).
 pub(in super::super) const LISTED: usize = 64;
-/// And to one who has a home here and asks now and then what is new (guess: a hundred children that ask every half hour cost 0.3 kB/s).
+/// And to one who has a home here and asks now and then what is new (guess: a hundred children that ask every two hours cost 0.07 kB/s).
 pub(in super::super) const LISTED_AT_HOME: usize = 8;
 /// Members that are looked at, if there are more (guess: so that half a list are the nearest quarter of them).
 const LOOKED_AT: usize = 128;
