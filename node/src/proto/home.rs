@@ -39,7 +39,7 @@ use super::{
 /// How long an attach or a list may take on an open link (guess: the slowest access networks answer in 1 s).
 const ANSWER_WAIT: Duration = Duration::from_millis(1500);
 /// How often a node at home measures again: twice in any five minutes, as iroh's rule asks.
-pub const SURVEY_EVERY: Duration = Duration::from_secs(140);
+pub const SURVEY_EVERY: Duration = Duration::from_secs(150);
 /// How long a home that we left is kept until the new one has all our files (guess: a million of them, at the 20,000 a second that it takes).
 const PART_WITHIN: Duration = Duration::from_secs(60);
 /// How long it is kept after that: others hear within half a second what the new home has (its summary's changes are gathered for 200 ms), and nearly

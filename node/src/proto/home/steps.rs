@@ -16,7 +16,7 @@ const SCOUTED: usize = 8;
 pub(super) const SURVEYED: usize = 16;
 /// Supernodes that a node at home compares with its own, whose links tell their round trips: 100 children that do so make a supernode
 /// send 0.25 kB/s of answers.
-pub const COMPARED: usize = 5;
+pub const COMPARED: usize = 4;
 /// Known and usable supernodes that make a fresh list unnecessary.
 const ENOUGH: usize = 5;
 /// How long opening a link may take (guess: three round trips over a slow access network, a packet of each lost).
