@@ -30,12 +30,14 @@ pub(super) struct Telling {
     told: Neighbourhood,
     /// What it was when it was looked at last.
     seen: Option<Neighbourhood>,
+    /// Somebody who came since then heard that more are called for.
+    called: bool,
     look_at: Instant,
 }
 
 impl Telling {
     pub(super) fn new(now: Instant) -> Self {
-        Self { told: Neighbourhood::default(), seen: None, look_at: now }
+        Self { told: Neighbourhood::default(), seen: None, called: false, look_at: now }
     }
 
     /// We have so many children: from here on room may be short.
@@ -50,6 +52,11 @@ impl Telling {
         self.seen
     }
 
+    /// One who is new here was told that.
+    pub(super) fn handle_told(&mut self, around: &Neighbourhood) {
+        self.called |= is_too_full(around);
+    }
+
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.look_at <= now
     }
@@ -57,10 +64,12 @@ impl Telling {
     /// It was looked at: tells `candidates` if it is worth it.
     pub(super) fn handle_look(&mut self, around: Neighbourhood, candidates: &[NodeId], world: &mut World) {
         self.seen = Some(around);
-        let short = is_short(&around) || is_short(&self.told);
+        let over = self.called && !is_too_full(&around);
+        let short = is_short(&around) || is_short(&self.told) || over;
         self.look_at = world.now.instant + if short { LOOK_EVERY } else { CALM_EVERY };
-        if short && is_news(&self.told, &around) {
+        if short && (over || is_news(&self.told, &around)) {
             self.told = around;
+            self.called = false;
             candidates.iter().for_each(|child| world.tell_child(*child, ToChild::Neighbourhood(around)));
         }
     }

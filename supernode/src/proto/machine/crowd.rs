@@ -45,6 +45,7 @@ impl Supernode {
     pub(super) fn tell_neighbourhood(&mut self, child: NodeId) {
         if self.children.presence(&child).is_some_and(|presence| self.is_candidate(&presence.content)) {
             let around = self.telling.seen().unwrap_or_else(|| self.neighbourhood());
+            self.telling.handle_told(&around);
             self.world.tell_child(child, ToChild::Neighbourhood(around));
         }
     }

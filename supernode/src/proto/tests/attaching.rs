@@ -136,25 +136,51 @@ fn who_has_too_many_hands_some_on_as_soon_as_another_has_room() {
     );
 }
 
+/// Attaches one that strangers can reach.
+fn attach_candidate(net: &mut Net, child: &str) {
+    let presence = Presence { reach: Reach::Reachable, ..net.presence(child, "s0") };
+    let presence = net.seal(child, &presence);
+    net.say(child, "s0", ToHome::Attach { presence, journal: mark(0) });
+}
+
+/// What a child heard last of how full everybody is.
+fn told(net: &mut Net, child: &str) -> Option<Neighbourhood> {
+    net.heard(child).into_iter().rev().find_map(|message| match message {
+        ToChild::Neighbourhood(around) => Some(around),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_candidate_that_came_while_more_were_called_for_hears_that_it_is_over() {
+    let mut net = Net::new();
+    net.start("s0", Config { capacity: 100 }, &[]);
+    attach_candidate(&mut net, "alice");
+    (0..73).for_each(|number| net.attach(&format!("child{number}"), "s0", 0));
+    net.run(SECOND * 10);
+    assert_eq!(told(&mut net, "alice").map(|around| around.children), Some(74));
+    (73..75).for_each(|number| net.attach(&format!("child{number}"), "s0", 0));
+    net.run(SECOND * 10);
+    assert_eq!(told(&mut net, "alice"), None, "two are no news");
+    attach_candidate(&mut net, "bob");
+    net.run(SECOND);
+    assert_eq!(told(&mut net, "bob").map(|around| around.children), Some(76), "more than three quarters");
+    (0..3).for_each(|number| net.cut(&format!("child{number}"), "s0"));
+    net.run(SECOND * 10);
+    assert_eq!(told(&mut net, "bob").map(|around| around.children), Some(74));
+}
+
 #[test]
 fn candidates_hear_how_full_everybody_is_and_others_do_not() {
     let mut net = Net::new();
     net.start("s0", Config { capacity: 10 }, &[]);
     net.start("s1", Config { capacity: 10 }, &["s0"]);
     net.run(SECOND);
-    let reachable = |net: &Net| Presence { reach: Reach::Reachable, ..net.presence("alice", "s0") };
-    let presence = net.seal("alice", &reachable(&net));
-    net.say("alice", "s0", ToHome::Attach { presence, journal: mark(0) });
+    attach_candidate(&mut net, "alice");
     for number in 0..8 {
         net.attach(&format!("child{number}"), "s0", 0);
     }
     net.run(SECOND * 5);
-    let told = |net: &mut Net, child: &str| {
-        net.heard(child).into_iter().rev().find_map(|message| match message {
-            ToChild::Neighbourhood(around) => Some(around),
-            _ => None,
-        })
-    };
     let around = Neighbourhood {
         children: 9,
         capacity: 10,
