@@ -16,11 +16,11 @@ use crate::{
 };
 
 /// Sooner than a connection of which [`patient`] was said would do anything by itself.
-const SOON: Duration = Duration::from_millis(700);
+const SOON: Duration = Duration::from_secs(2);
 
-/// Until `connection` has repeated something in vain so often that its next try is 800 ms away: it waits twice as long each time.
+/// Until `connection` has repeated something in vain so often that its next try is 2.4 s away: it waits twice as long each time.
 async fn patient(connection: &Connection) {
-    const LAST_WAIT: Duration = Duration::from_millis(400);
+    const LAST_WAIT: Duration = Duration::from_millis(1200);
     let mut last = (connection.stats().path.sent_packets, Instant::now());
     until(|| {
         let sent = connection.stats().path.sent_packets;
