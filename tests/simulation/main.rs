@@ -171,14 +171,12 @@ fn losing_a_third_of_the_supernodes_at_once_causes_no_stampede() {
     let orphans: usize = killed.iter().map(|supernode| sim.children(*supernode).len()).sum();
     sim.traffic = Traffic::default();
     killed.into_iter().for_each(|supernode| sim.kill(supernode));
-    sim.run_for(seconds(4));
-    let took = sim.run_until(seconds(10), Sim::all_registered);
+    // RON's bound; some of these homes have many children, which notice its end within 16 s.
+    let took = sim.run_until(seconds(20), Sim::all_registered);
     let worst = sim.traffic.worst_attach_second(Duration::ZERO);
     let attaches = sim.traffic.kinds["attach"].messages;
-    println!(
-        "{orphans} orphans, back home {took:?} after detection with {attaches} attaches, {worst} in one second"
-    );
-    assert!(took.is_some(), "10 s after detection some have no home: {:?}", homeless(&sim));
+    println!("{orphans} orphans, back home after {took:?} with {attaches} attaches, {worst} in one second");
+    assert!(took.is_some(), "20 s later some have no home: {:?}", homeless(&sim));
     assert!(attaches <= orphans as u64 * 3 / 2, "{attaches} attaches for {orphans} orphans");
     assert!(worst <= 100, "one supernode was asked {worst} times in a second");
     let dials = sim.traffic.worst_dial_second(Duration::ZERO);
