@@ -216,7 +216,7 @@ fn supernodes_that_restart_before_anybody_noticed_are_asked_again() {
         sim.kill(supernode);
         sim.run_for(Duration::from_millis(100 + 700 * number as u64));
         sim.start(supernode);
-        sim.run_for(seconds(15));
+        sim.run_for(Pace::HOME.silence() + seconds(5));
         assert_all_are_home(&mut sim);
         ask_around(&mut sim);
         assert_all_is_true(&sim);
