@@ -96,9 +96,18 @@ struct Lookup {
     hops: u8,
     /// Somebody who was asked is late, or gone.
     missed: bool,
-    known: BTreeMap<NodeId, (UnixMillis, DirectoryEntry)>,
+    known: BTreeMap<NodeId, Known>,
     hedge_at: Instant,
     until: Instant,
+}
+
+/// The newest that anybody said of a node.
+#[derive(Debug)]
+struct Known {
+    sequence: UnixMillis,
+    /// Only we ourselves know it so far, who do not hold it: a holder knows better whether the node is there.
+    hearsay: bool,
+    entry: DirectoryEntry,
 }
 
 /// A question to one supernode.
@@ -119,12 +128,13 @@ impl Lookups {
         self.running.len() < MAX_LOOKUPS
     }
 
-    /// Asks `targets` in this order, all of them linked and none twice; `own` is what we know ourselves.
+    /// Asks `targets` in this order, all of them linked and none twice; `own` is what we know ourselves, and `hearsay` what we have a copy of that is
+    /// for others to hold.
     pub(super) fn begin(
         &mut self,
         asker: Asker,
         sought: Sought,
-        own: Vec<DirectoryEntry>,
+        (own, hearsay): (Vec<DirectoryEntry>, Vec<DirectoryEntry>),
         targets: Vec<Target>,
         world: &mut World,
     ) {
@@ -146,7 +156,8 @@ impl Lookups {
             hedge_at: now,
             until: now + deadline,
         };
-        own.into_iter().for_each(|entry| lookup.learn(entry, world));
+        hearsay.into_iter().for_each(|entry| lookup.learn(entry, true, world));
+        own.into_iter().for_each(|entry| lookup.learn(entry, false, world));
         self.last += 1;
         self.running.insert(self.last, lookup);
         self.go_on(self.last, world);
@@ -165,7 +176,7 @@ impl Lookups {
             return world.strange(&from, "an answer from the directory that is not waited for");
         };
         lookup.outstanding.remove(&from);
-        nodes.into_iter().for_each(|entry| lookup.learn(entry, world));
+        nodes.into_iter().for_each(|entry| lookup.learn(entry, false, world));
         if lookup.is_online() {
             return self.end(number, world);
         }
@@ -308,8 +319,8 @@ impl Lookups {
             _ => {}
         }
         let mut nodes: Vec<_> = lookup.known.into_values().collect();
-        nodes.sort_by_key(|(sequence, entry)| std::cmp::Reverse((entry.online, *sequence)));
-        let nodes = nodes.into_iter().take(MAX_NODES_PER_USER).map(|(_, entry)| entry).collect();
+        nodes.sort_by_key(|known| std::cmp::Reverse((known.entry.online, known.sequence)));
+        let nodes = nodes.into_iter().take(MAX_NODES_PER_USER).map(|known| known.entry).collect();
         match lookup.asker {
             Asker::Child(child, id) => world.tell_child(child, ToChild::Found { id, nodes }),
             Asker::Member(member, number) => world.tell_mesh(member, Mesh::Held { number, nodes }),
@@ -355,11 +366,11 @@ impl Lookup {
     }
 
     fn is_online(&self) -> bool {
-        self.known.values().any(|(_, entry)| entry.online)
+        self.known.values().any(|known| known.entry.online)
     }
 
-    /// The newest of each node; where two know the same, online if one of them says so.
-    fn learn(&mut self, entry: DirectoryEntry, world: &mut World) {
+    /// The newest of each node; where two know the same, online if one of them says so, and a holder rather than hearsay.
+    fn learn(&mut self, entry: DirectoryEntry, hearsay: bool, world: &mut World) {
         let verified = world.keyring.verify(entry.presence.clone(), world.now.wall);
         let verified = verified.ok().filter(|verified| {
             self.seeks(&verified.signer.user) && verified.signer.node == verified.content.node
@@ -369,11 +380,11 @@ impl Lookup {
             return;
         };
         let (node, sequence) = (verified.content.node, verified.content.sequence);
-        let known = self.known.get(&node).map(|(known, entry)| (*known, entry.online));
-        let rank = (sequence, entry.online);
+        let known = self.known.get(&node);
         let room = known.is_some() || self.known.len() < MAX_NODES_PER_USER;
-        if room && known.is_none_or(|known| known < rank) {
-            self.known.insert(node, (sequence, entry));
+        let rank = (sequence, !hearsay, entry.online);
+        if room && known.is_none_or(|known| (known.sequence, !known.hearsay, known.entry.online) < rank) {
+            self.known.insert(node, Known { sequence, hearsay, entry });
         }
     }
 }

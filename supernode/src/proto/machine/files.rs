@@ -60,7 +60,7 @@ impl Supernode {
         }
         let targets = self.targets(place, groups);
         let (asker, sought) = (lookup::Asker::Search(search), Sought::Content(content));
-        self.lookups.begin(asker, sought, Vec::new(), targets, &mut self.world);
+        self.lookups.begin(asker, sought, Default::default(), targets, &mut self.world);
     }
 
     pub(super) fn on_sources_found(&mut self, search: u64, homes: Vec<NodeId>) {
@@ -89,7 +89,7 @@ impl Supernode {
         }
         let targets = self.onward_targets(Place::of_content(content), (from, hops));
         let (asker, sought) = (lookup::Asker::Member(from, number), Sought::Content(content));
-        self.lookups.begin(asker, sought, Vec::new(), targets, &mut self.world);
+        self.lookups.begin(asker, sought, Default::default(), targets, &mut self.world);
     }
 
     /// Tells the holders what our children have, if it is time.

@@ -317,16 +317,18 @@ impl Supernode {
             let room = if self.is_ours(place, groups) { MAX_REQUESTS } else { room };
             targets.extend(more.into_iter().take(room));
         }
-        let mut known = self.directory.find(&user, self.holds_now(place), &self.world);
+        let holds = self.holds_now(place);
+        let mut known = self.directory.find(&user, holds, &self.world);
         // A holder knows all of the user's nodes; a mere home knows only its own child.
         if self.holds(place) && known.iter().any(|entry| entry.online) {
             targets.clear();
         }
+        let hearsay = if holds { Vec::new() } else { std::mem::take(&mut known) };
         known.extend(self.children.find(&user, self.world.now.wall));
         self.lookups.begin(
             lookup::Asker::Child(from, id),
             Sought::User(user),
-            known,
+            (known, hearsay),
             distinct(targets),
             &mut self.world,
         );
@@ -337,8 +339,10 @@ impl Supernode {
             return self.world.tell_mesh(from, Mesh::Held { number, nodes: Vec::new() });
         }
         let place = Place::of_user(&user);
-        let known = self.directory.find(&user, self.holds_now(place), &self.world);
-        let answered = hops == 0 || known.iter().any(|entry| entry.online) || !self.lookups.has_room();
+        let holds = self.holds_now(place);
+        let known = self.directory.find(&user, holds, &self.world);
+        let sure = holds && known.iter().any(|entry| entry.online);
+        let answered = hops == 0 || sure || !self.lookups.has_room();
         if answered {
             let nodes = known.into_iter().take(MAX_NODES_PER_USER).collect();
             return self.world.tell_mesh(from, Mesh::Held { number, nodes });
@@ -347,7 +351,7 @@ impl Supernode {
         self.lookups.begin(
             lookup::Asker::Member(from, number),
             Sought::User(user),
-            known,
+            if holds { (known, Vec::new()) } else { (Vec::new(), known) },
             targets,
             &mut self.world,
         );

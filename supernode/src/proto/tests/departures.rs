@@ -122,6 +122,21 @@ fn one_that_is_passed_over_shows_nobody_online_for_long() {
 }
 
 #[test]
+fn a_copy_that_others_should_hold_does_not_outweigh_their_word() {
+    let mut net = settled(6);
+    let three = holders(&net, "bob");
+    let stranger = other(&net, &three);
+    let home = other(&net, &[three.clone(), vec![stranger.clone()]].concat());
+    net.attach("alice", &stranger, 0);
+    net.run(SECOND);
+    let bob = net.seal("bob", &net.presence("bob", &home));
+    send_copy(&mut net, &three[0], &stranger, &bob, true);
+    assert_eq!(net.whereabouts("alice", &stranger, "bob"), [(node(&home), true)]);
+    three.iter().for_each(|holder| send_copy(&mut net, &home, holder, &bob, false));
+    assert_eq!(net.whereabouts("alice", &stranger, "bob"), [(node(&home), false)]);
+}
+
+#[test]
 fn a_newcomer_does_not_give_back_what_others_have_just_forgotten() {
     let mut net = settled(12);
     for n in 0..40 {
