@@ -329,6 +329,14 @@ impl Lookups {
     }
 }
 
+/// What the directory has, for [`Lookups::begin`]: our own word where we hold the key, else hearsay.
+pub(super) fn own_and_hearsay(
+    known: Vec<DirectoryEntry>,
+    holds: bool,
+) -> (Vec<DirectoryEntry>, Vec<DirectoryEntry>) {
+    if holds { (known, Vec::new()) } else { (Vec::new(), known) }
+}
+
 impl Lookup {
     fn seeks(&self, user: &UserName) -> bool {
         matches!(&self.sought, Sought::User(sought) if sought == user)

@@ -318,17 +318,17 @@ impl Supernode {
             targets.extend(more.into_iter().take(room));
         }
         let holds = self.holds_now(place);
-        let mut known = self.directory.find(&user, holds, &self.world);
+        let known = self.directory.find(&user, holds, &self.world);
         // A holder knows all of the user's nodes; a mere home knows only its own child.
-        if self.holds(place) && known.iter().any(|entry| entry.online) {
+        if known.iter().any(|entry| entry.online) && self.holds(place) {
             targets.clear();
         }
-        let hearsay = if holds { Vec::new() } else { std::mem::take(&mut known) };
-        known.extend(self.children.find(&user, self.world.now.wall));
+        let (mut own, hearsay) = lookup::own_and_hearsay(known, holds);
+        own.extend(self.children.find(&user, self.world.now.wall));
         self.lookups.begin(
             lookup::Asker::Child(from, id),
             Sought::User(user),
-            (known, hearsay),
+            (own, hearsay),
             distinct(targets),
             &mut self.world,
         );
@@ -351,7 +351,7 @@ impl Supernode {
         self.lookups.begin(
             lookup::Asker::Member(from, number),
             Sought::User(user),
-            if holds { (known, Vec::new()) } else { (Vec::new(), known) },
+            lookup::own_and_hearsay(known, holds),
             targets,
             &mut self.world,
         );
