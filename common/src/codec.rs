@@ -57,6 +57,17 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     }
 }
 
+/// Decodes what a value begins with, without looking at the rest: a tuple of the plain types of its first fields. An id is copied at
+/// once, where [`decode`] goes byte by byte.
+///
+/// # Errors
+/// If the bytes do not begin with that.
+pub fn peek<T: bincode::Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
+    bincode::decode_from_slice(bytes, config())
+        .map(|(value, _)| value)
+        .map_err(|error| DecodeError::Malformed(error.to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -77,6 +88,14 @@ mod tests {
         let mut bytes = encode(&7u32);
         bytes.push(0);
         assert!(matches!(decode::<u32>(&bytes), Err(DecodeError::Trailing(1))));
+    }
+
+    #[test]
+    fn what_a_value_begins_with_is_seen_without_the_rest() {
+        let id = crate::NodeId([7; 32]);
+        let bytes = encode(&(id, crate::UnixMillis(1 << 40), vec!["the rest"; 9]));
+        assert_eq!(peek::<([u8; 32], u64)>(&bytes).unwrap(), (id.0, 1 << 40));
+        assert!(matches!(peek::<([u8; 32], u64)>(&bytes[..33]), Err(DecodeError::Malformed(_))));
     }
 
     proptest! {

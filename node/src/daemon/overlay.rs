@@ -50,6 +50,8 @@ pub use view::Overlay;
 
 /// How often round trips are read from the transport and the published view is renewed.
 const TICK: Duration = Duration::from_secs(1);
+/// The round trips of all links are told in one tick of so many: children matter only where one is to relay.
+const RTTS_OF_ALL: u32 = 10;
 /// How long an authority that may promote itself looks for a supernode before it becomes the first.
 const FIRST_SUPERNODE_AFTER: Duration = Duration::from_secs(3);
 /// Inputs waiting for this task: beyond it whoever produces them waits.
@@ -121,6 +123,7 @@ pub struct OverlayTask {
     feedback: mpsc::Sender<client::Input>,
     view: watch::Sender<Overlay>,
     started: Instant,
+    ticks: u32,
 }
 
 impl OverlayTask {
@@ -150,6 +153,7 @@ impl OverlayTask {
             feedback,
             view,
             started: Instant::now(),
+            ticks: 0,
         }
     }
 
@@ -325,9 +329,7 @@ impl OverlayTask {
 
     fn on_tick(&mut self) {
         if self.supernode.is_some() {
-            for (node, rtt) in self.node.links.rtts() {
-                self.tell_supernode(supernode::Input::Rtt { node, rtt });
-            }
+            self.tell_rtts();
         } else if self.should_be_the_first_supernode() {
             info!("no supernode of the net answers: this node, the net's authority, becomes the first");
             self.promote();
@@ -335,6 +337,16 @@ impl OverlayTask {
         self.pace_all();
         self.look_after_role();
         self.publish();
+    }
+
+    /// Of members in each tick, of thousands of children now and then.
+    fn tell_rtts(&mut self) {
+        self.ticks = self.ticks.wrapping_add(1);
+        let all = self.ticks.is_multiple_of(RTTS_OF_ALL);
+        let Some(machine) = &self.supernode else { return };
+        for (node, rtt) in self.node.links.rtts(|node| all || machine.is_member(node)) {
+            self.tell_supernode(supernode::Input::Rtt { node, rtt });
+        }
     }
 
     /// A net of which nobody serves has nobody who could say that it is short of supernodes.

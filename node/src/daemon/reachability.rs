@@ -181,13 +181,12 @@ impl Reachability {
 
 /// Whom to ask: the home, the standby, others to which there is a link, and then the nearest.
 fn observers(node: &Node) -> Vec<Observer> {
-    let linked: BTreeMap<NodeId, SocketAddr> = node
-        .links
-        .connections()
-        .into_iter()
-        .filter_map(|(peer, connection)| Some((peer, node.endpoint.direct_remote(&connection)?)))
-        .collect();
     let overlay = node.overlay.borrow();
+    // Not of all links: a supernode may have thousands of children.
+    let supernodes = overlay.supernodes.iter().map(|known| known.address.node);
+    let linked: BTreeMap<NodeId, SocketAddr> = supernodes
+        .filter_map(|peer| Some((peer, node.endpoint.direct_remote(&node.links.connection(peer)?)?)))
+        .collect();
     let home = overlay.home.as_ref().map(|home| home.address.node);
     let rank = |peer: &NodeId| match linked.contains_key(peer) {
         true if home == Some(*peer) => 0,

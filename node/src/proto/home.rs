@@ -38,6 +38,9 @@ use super::{
 
 /// How long an attach or a list may take on an open link (guess: the slowest access networks answer in 1 s).
 const ANSWER_WAIT: Duration = Duration::from_millis(1500);
+/// How long a node that becomes a supernode stays with the home it has, before it is its own child (guess: by then its supernode has found those whom it
+/// has to tell where its node is; before, nobody would hear of the move).
+pub const OWN_AFTER: Duration = Duration::from_secs(10);
 /// How often a node at home measures again: twice in any five minutes, as iroh's rule asks.
 pub const SURVEY_EVERY: Duration = Duration::from_secs(150);
 /// How long a home that we left is kept until the new one has all our files (guess: a million of them, at the 20,000 a second that it takes).
@@ -192,7 +195,15 @@ impl Homing {
         self.tries = 0;
         if serving {
             self.clear_standby();
-            self.attach(self.own.node, scene);
+            match self.home {
+                Some(_) => {
+                    self.stage = Stage::Settled;
+                    self.survey_at = Some(scene.now.instant + OWN_AFTER);
+                }
+                None => self.attach(self.own.node, scene),
+            }
+        } else if self.home.is_some_and(|home| home != self.own.node) {
+            self.settle_or_rest(scene);
         } else {
             if self.home.is_some() {
                 self.lose_home(scene);

@@ -216,8 +216,13 @@ impl Supernode {
         as_home.min(self.pace_as_member(node))
     }
 
+    /// Whether it is a supernode that we are linked to.
+    pub fn is_member(&self, node: &NodeId) -> bool {
+        self.membership.is_member(node)
+    }
+
     fn pace_as_member(&self, node: &NodeId) -> Pace {
-        if !self.membership.is_member(node) {
+        if !self.is_member(node) {
             return Pace::Calm;
         }
         match self.membership.groups().bits() {
@@ -234,8 +239,8 @@ impl Supernode {
     }
 
     #[cfg(test)]
-    pub(super) fn membership(&self) -> (&Membership, &super::links::Links) {
-        (&self.membership, &self.world.links)
+    pub(super) fn membership(&self) -> (&Membership, &World) {
+        (&self.membership, &self.world)
     }
 
     /// What happened that should not.

@@ -7,7 +7,7 @@
 //! **Finding one another.** A newcomer greets whoever it knows, takes over how the net is divided, and asks for members of its own group.
 //! Mates tell each other of newcomers, a few at a time, and compare digests of what they see; who finds that somebody sees more asks for what it lacks,
 //! naming what it has (`spreading`). So what is said is as long as what is new. Our own record goes to all members when it is due for renewal, when our addresses
-//! change, and when our load or our group's size took a clear step.
+//! change, and when our load or our group's size took a clear step; of smaller steps of load only our mates hear.
 //!
 //! **Losing one another.** A link's end tells at once that somebody is gone; no other detector could know earlier. A mate that was lost is dialled again,
 //! with growing waits, and forgotten after many failures. One of those who are lost is tried every few
@@ -46,7 +46,7 @@ use nearmesh_common::{
     supernode_record::SupernodeRecord,
     wire::{NodeAddress, mesh::Mesh},
 };
-use own::Own;
+use own::{Audience, Own};
 use spreading::Spreading;
 use table::Table;
 use tending::Tending;
@@ -61,6 +61,9 @@ use super::{
 
 /// Most supernodes that we are linked to: those of a net of 10,000 four times over, and enough for 90,000 (guess).
 pub(super) const MAX_MEMBERS: usize = 2048;
+
+/// How long somebody is new (guess: by then a newcomer has found its mates, and has their summaries).
+const YOUNG: Duration = Duration::from_secs(5);
 
 /// What happened to the membership.
 #[derive(Debug, PartialEq, Eq)]
@@ -180,11 +183,20 @@ impl Membership {
         self.groups().all().filter(move |group| *group != own)
     }
 
-    /// The linked members of `group`, the nearest first; before others those whose link we need, because no other is sure to stay.
-    pub(super) fn contacts(&self, group: Group, links: &Links) -> Vec<NodeId> {
+    /// The linked members of `group`, the nearest first; before others those whose link we need, because no other is sure to stay; and last those
+    /// that have just come.
+    pub(super) fn contacts(&self, group: Group, world: &World) -> Vec<NodeId> {
         let mut found: Vec<_> = self.table.members_in(self.groups().ids(group)).collect();
-        found.sort_by_cached_key(|node| self.distance(node, links));
+        found.sort_by_cached_key(|node| {
+            (self.is_young(node, world.now.instant), self.distance(node, &world.links))
+        });
         found
+    }
+
+    /// Whether we are linked to it for a moment only: it may be new to the net, and not know its own group yet.
+    pub(super) fn is_young(&self, node: &NodeId, now: Instant) -> bool {
+        let stage = self.table.get(node).map(|known| known.stage);
+        matches!(stage, Some(Stage::Member { since }) if since + YOUNG > now)
     }
 
     fn distance(&self, node: &NodeId, links: &Links) -> (bool, bool, Duration) {
@@ -345,14 +357,20 @@ impl Membership {
     }
 
     fn renew(&mut self, world: &mut World) {
-        if self.own.renew(world) {
-            self.tell_own(world);
+        match self.own.renew(world) {
+            Some(Audience::All) => self.tell_own(world),
+            Some(Audience::Mates) => self.tell_own_to(self.mates(), world),
+            None => {}
         }
     }
 
     fn tell_own(&self, world: &mut World) {
+        self.tell_own_to(self.members(), world);
+    }
+
+    fn tell_own_to(&self, members: impl Iterator<Item = NodeId>, world: &mut World) {
         let message = Mesh::Members(vec![self.own.record().signed.clone()]);
-        self.members().for_each(|member| world.tell_mesh(member, message.clone()));
+        members.for_each(|member| world.tell_mesh(member, message.clone()));
     }
 }
 

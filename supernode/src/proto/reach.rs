@@ -8,7 +8,6 @@ use std::{collections::BTreeMap, time::Duration};
 use nearmesh_common::{NodeId, wire::mesh::Part};
 
 use super::{
-    links::Links,
     membership::Membership,
     placement::{Group, Groups, Place},
     world::World,
@@ -16,6 +15,9 @@ use super::{
 
 /// Contacts of one part that a search may turn to.
 const CONTACTS: usize = 2;
+
+/// Whether it is new, how far it is, and who: in this order they are asked.
+type Linked = (bool, Duration, NodeId);
 
 /// Whom a search can ask.
 #[derive(Debug, Default)]
@@ -43,13 +45,14 @@ pub(super) fn reach(
         reach.mates = membership.mates().filter(fits).collect();
         return reach;
     }
-    let mut linked: BTreeMap<Group, Vec<(Duration, NodeId)>> = BTreeMap::new();
+    let mut linked: BTreeMap<Group, Vec<Linked>> = BTreeMap::new();
     for node in membership.members() {
         let group = groups.of(&node.0);
         if group == own {
             reach.mates.extend(Some(node).filter(fits));
         } else if Some(node) != asking {
-            linked.entry(group).or_default().push((world.links.rtt(&node), node));
+            let young = membership.is_young(&node, world.now.instant);
+            linked.entry(group).or_default().push((young, world.links.rtt(&node), node));
         }
     }
     linked.values_mut().for_each(|contacts| contacts.sort_unstable());
@@ -58,8 +61,8 @@ pub(super) fn reach(
         match contacts(groups, group, &linked) {
             contacts if contacts.is_empty() => reach.unreachable += 1,
             contacts => {
-                let nodes = contacts.iter().take(CONTACTS).map(|(_, node)| *node).collect();
-                reach.parts.push((contacts[0].0, part, nodes));
+                let nodes = contacts.iter().take(CONTACTS).map(|(.., node)| *node).collect();
+                reach.parts.push((contacts[0].1, part, nodes));
             }
         }
     }
@@ -71,14 +74,14 @@ pub(super) fn contacts_for(
     place: Place,
     groups: Groups,
     membership: &Membership,
-    links: &Links,
+    world: &World,
 ) -> Vec<NodeId> {
     let group = place.group(groups);
     if groups == membership.groups() {
-        return membership.contacts(group, links);
+        return membership.contacts(group, world);
     }
     let mut found: Vec<_> = membership.members().filter(|node| groups.of(&node.0) == group).collect();
-    found.sort_by_cached_key(|node| links.rtt(node));
+    found.sort_by_cached_key(|node| (membership.is_young(node, world.now.instant), world.links.rtt(node)));
     found
 }
 
@@ -88,11 +91,7 @@ fn finest(membership: &Membership) -> Groups {
 }
 
 /// Those linked in a group; where there is nobody yet, in the larger one that it is a half of, and so on.
-fn contacts(
-    groups: Groups,
-    group: Group,
-    linked: &BTreeMap<Group, Vec<(Duration, NodeId)>>,
-) -> Vec<(Duration, NodeId)> {
+fn contacts(groups: Groups, group: Group, linked: &BTreeMap<Group, Vec<Linked>>) -> Vec<Linked> {
     if let Some(contacts) = linked.get(&group) {
         return contacts.clone();
     }

@@ -26,7 +26,7 @@ use quinn::{
     crypto::rustls::QuicClientConfig,
 };
 use tests::{relay_client::paced, rogue::wall};
-use tokio::time::{interval_at, timeout};
+use tokio::time::{interval_at, sleep, timeout};
 
 /// How often a child tries to attach.
 const TRIES: usize = 5;
@@ -96,8 +96,8 @@ impl Child {
         let presence = presence(&keyring, home, at);
         send.write_all(&frame(&Open::Link)).await.ok()?;
         let attach = ToHome::Attach { presence, journal: JournalMark::default() };
-        say(&mut send, LinkMessage::ToHome(attach)).await;
-        timeout(PATIENCE, attached(&mut receive)).await.ok()??;
+        let attach = LinkMessage::ToHome(attach);
+        timeout(PATIENCE, attached(&attach, &mut send, &mut receive)).await.ok()??;
         tokio::spawn(async move {
             while read_frame::<LinkMessage>(&mut receive, MAX_LINK_FRAME).await.is_ok() {}
         });
@@ -107,13 +107,13 @@ impl Child {
                 let first = Instant::now() + period * (number as u32 % 997) / 997;
                 interval_at(first.into(), period)
             };
-            let (mut refresh, mut pulse) = (every(REFRESH), every(Pace::HOME.keep_alive()));
+            // From then on the home says it.
+            say(&mut send, LinkMessage::Pulse(Pace::HOME)).await;
+            let mut refresh = every(REFRESH);
             loop {
-                let message = tokio::select! {
-                    _ = refresh.tick() => LinkMessage::ToHome(ToHome::Refresh(self::presence(&keyring, home, at))),
-                    _ = pulse.tick() => LinkMessage::Pulse(Pace::HOME),
-                };
-                say(&mut send, message).await;
+                refresh.tick().await;
+                let presence = self::presence(&keyring, home, at);
+                say(&mut send, LinkMessage::ToHome(ToHome::Refresh(presence))).await;
             }
         });
         Some(Self { connection })
@@ -151,10 +151,16 @@ async fn say(send: &mut SendStream, message: LinkMessage) {
     let _ = send.write_all(&frame(&message)).await;
 }
 
-async fn attached(receive: &mut RecvStream) -> Option<()> {
+/// Asks for a place, and again whenever it is told to come later.
+async fn attached(attach: &LinkMessage, send: &mut SendStream, receive: &mut RecvStream) -> Option<()> {
+    say(send, attach.clone()).await;
     loop {
         match read_frame(receive, MAX_LINK_FRAME).await.ok()? {
             LinkMessage::ToChild(ToChild::Attached { .. }) => return Some(()),
+            LinkMessage::ToChild(ToChild::Later { millis }) => {
+                sleep(Duration::from_millis(millis.into())).await;
+                say(send, attach.clone()).await;
+            }
             LinkMessage::ToChild(other @ (ToChild::Redirect(_) | ToChild::Refused(_))) => panic!("{other:?}"),
             _ => {}
         }

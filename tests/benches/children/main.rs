@@ -1,7 +1,7 @@
 //! One supernode with many children: `cargo bench -p tests --bench children -- --children 5000`.
 //!
 //! The supernode is a process of its own. Its children are real ones as far as it can see: each has a key, a certificate and a QUIC
-//! connection of its own, attaches with its presence, sends pulses to a home with many children and refreshes the presence as a node does. They share
+//! connection of its own, attaches with its presence, asks for the pulses of a home with many children and refreshes the presence as a node does. They share
 //! sockets, `--per-socket` of them each, because what is measured is the supernode and not the load. Printed: memory for each child, and
 //! the processor time that the supernode takes when nothing happens but that.
 

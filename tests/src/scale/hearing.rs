@@ -113,7 +113,9 @@ impl Net {
             // The alternatives are measured first.
             return self.survey(peer);
         }
-        if child.home == from {
+        if child.home == from && child.serves {
+            self.attach_to_own(peer);
+        } else if child.home == from {
             let standby = (child.kept && child.standby != NOBODY).then_some(child.standby);
             if let Some(next) = standby.or_else(|| self.nearest(peer, from, true)) {
                 self.attach(peer, next);

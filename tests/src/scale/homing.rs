@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use nearmesh::proto::{COMPARED, LIST_EVERY, ROUNDS, ROUNDS_AT_HOME, SURVEY_EVERY, promotion::Input};
+use nearmesh::proto::{
+    COMPARED, LIST_EVERY, OWN_AFTER, ROUNDS, ROUNDS_AT_HOME, SURVEY_EVERY, promotion::Input,
+};
 use nearmesh_common::wire::home::ToHome;
 use nearmesh_relay::proto::stun_client::FIRST_WAIT;
 use rand::RngExt;
@@ -65,7 +67,9 @@ impl Net {
         let child = &mut self.children[peer as usize];
         if child.survey_at != 0 && child.survey_at <= now {
             child.survey_at = 0;
-            if child.stage == Stage::Settled {
+            if child.serves && child.home != peer {
+                self.attach_to_own(peer);
+            } else if child.stage == Stage::Settled {
                 self.survey(peer);
             }
         }
@@ -134,7 +138,19 @@ impl Net {
         self.enter(peer, Stage::Scouting, takes);
     }
 
-    /// The node became a supernode: it is its own child from now on.
+    /// The node became a supernode: it is its own child at once if it has no other home, or else a little later.
+    pub(super) fn attach_to_own_later(&mut self, peer: Peer) {
+        let own_at = self.calendar.now() + nanos(OWN_AFTER);
+        let child = &mut self.children[peer as usize];
+        if !child.is_home() {
+            return self.attach_to_own(peer);
+        }
+        (child.standby, child.kept, child.standby_at) = (NOBODY, false, 0);
+        (child.stage, child.until, child.busy, child.survey_at) = (Stage::Settled, 0, NOBODY, own_at);
+        self.plan_child(peer);
+    }
+
+    /// It is its own child from now on.
     pub(super) fn attach_to_own(&mut self, peer: Peer) {
         let child = &mut self.children[peer as usize];
         (child.standby, child.kept, child.standby_at, child.tries) = (NOBODY, false, 0, 0);

@@ -47,18 +47,21 @@ impl Net {
         Keeping { sent: all.sent / supernodes, received: all.received / supernodes }
     }
 
-    /// Who wants a link quicker than its other end sends pulses, which are acknowledged; of two that want the same, who opened it: a child,
-    /// or either of two supernodes. So may either that leave it to the transport.
+    /// Who wants a link quicker than its other end sends pulses, which are acknowledged; of two that want the same, who accepted it: a home,
+    /// or either of two supernodes. So may either that leave it to the transport. A pulse is said when nothing was heard for as long, which shows
+    /// at the next look, a fifth later.
     fn keeping_of(&self, own: Peer, other: Peer) -> Keeping {
         let (here, there) = (self.wanted(own, other), self.wanted(other, own));
         let (pulse, ack) = (PULSE as f64, KEEP_ALIVE as f64);
         let (sent, received) = match here.min(there) {
             Pace::Calm => (ack, ack),
             _ if here < there => (pulse, ack),
-            _ if there < here || self.children[other as usize].home == own => (ack, pulse),
+            _ if there < here => (ack, pulse),
+            _ if self.children[other as usize].home == own => (pulse, ack),
             _ => ((pulse + ack) / 2.0, (pulse + ack) / 2.0),
         };
-        let every = here.min(there).keep_alive().as_secs_f64();
+        let pace = here.min(there);
+        let every = pace.keep_alive().as_secs_f64() * if pace == Pace::Calm { 1.0 } else { 1.2 };
         Keeping { sent: sent / every, received: received / every }
     }
 }

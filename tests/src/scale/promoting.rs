@@ -135,7 +135,7 @@ impl Net {
             let known: Vec<Peer> = child.known.into_iter().chain([child.home, child.standby]).collect();
             let known: Vec<Peer> = known.into_iter().filter(|known| *known != NOBODY).collect();
             self.begin_serving(peer, &known);
-            self.attach_to_own(peer);
+            self.attach_to_own_later(peer);
         }
         self.tell_role(peer, Input::Serving(true));
     }

@@ -88,10 +88,25 @@ pub struct NetForm {
 pub struct Growth {
     /// Seconds in which the supernodes start.
     pub supernodes: f64,
+    /// Seconds between those and the first node: a net that just divided itself anew tells everything to both divisions.
+    #[serde(default)]
+    pub pause: f64,
     /// Seconds in which the nodes start, after that.
     pub nodes: f64,
     /// Seconds after that before anything is measured.
     pub settle: f64,
+}
+
+impl Growth {
+    /// When the first node starts.
+    pub fn nodes_from(&self) -> f64 {
+        self.supernodes + self.pause
+    }
+
+    /// When it is measured.
+    pub fn whole(&self) -> f64 {
+        self.nodes_from() + self.nodes + self.settle
+    }
 }
 
 /// What goes on while it is measured.

@@ -71,7 +71,7 @@ impl<'a> Run<'a> {
     /// A net in which nobody runs yet.
     pub fn new(scenario: &'a Scenario, seed: u64) -> Self {
         let growth = &scenario.growth;
-        let began = Duration::from_secs_f64(growth.supernodes + growth.nodes + growth.settle);
+        let began = Duration::from_secs_f64(growth.whole());
         Self {
             scenario,
             net: Net::new(scenario.setup(seed)),
@@ -124,7 +124,7 @@ impl<'a> Run<'a> {
         self.waiting = last - self.scenario.workload.waiting.min(setup.nodes);
         for peer in setup.supernodes..self.waiting {
             let part: f64 = self.rng.random();
-            self.net.start_at(peer, Duration::from_secs_f64(growth.supernodes + growth.nodes * part));
+            self.net.start_at(peer, Duration::from_secs_f64(growth.nodes_from() + growth.nodes * part));
         }
     }
 

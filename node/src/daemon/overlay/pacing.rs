@@ -13,9 +13,7 @@ impl OverlayTask {
 
     /// What a supernode's links are for changes with every group that divides.
     pub(super) fn pace_all(&self) {
-        for node in self.linked.keys() {
-            self.node.links.want(*node, self.pace_of(node));
-        }
+        self.node.links.want_all(|node| self.pace_of(node));
     }
 
     fn pace_of(&self, node: &NodeId) -> Pace {

@@ -39,9 +39,12 @@ pub struct KnownSupernode {
 impl OverlayTask {
     /// Shows the overlay as it stands.
     pub(super) fn publish(&self) {
+        let candidates = self.client.candidates();
         let supernodes = match &self.supernode {
-            Some(machine) => machine.members().map(|record| self.known(&record.content)).collect(),
-            None => self.client.candidates().into_iter().map(KnownSupernode::from).collect(),
+            Some(machine) => {
+                machine.members().map(|record| self.known(&record.content, &candidates)).collect()
+            }
+            None => candidates.into_iter().map(KnownSupernode::from).collect(),
         };
         self.view.send_replace(Overlay {
             home: self.client.home(),
@@ -53,8 +56,7 @@ impl OverlayTask {
         });
     }
 
-    fn known(&self, record: &SupernodeRecord) -> KnownSupernode {
-        let candidates = self.client.candidates();
+    fn known(&self, record: &SupernodeRecord, candidates: &[Candidate]) -> KnownSupernode {
         let candidate = candidates.iter().find(|candidate| candidate.address.node == record.node);
         KnownSupernode {
             address: NodeAddress { node: record.node, addresses: record.addresses.clone() },

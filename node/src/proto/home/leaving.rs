@@ -13,6 +13,9 @@ impl Homing {
         if matches!(self.stage, Stage::Attaching { .. } | Stage::Surveying { leaving: true, .. }) {
             return; // It says so again, if need be.
         }
+        if self.serving {
+            return self.attach(self.own.node, scene);
+        }
         let standby = self.standby.kept();
         let fresh = self.fresh(scene);
         if let Some(node) =

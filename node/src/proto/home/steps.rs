@@ -76,6 +76,9 @@ impl Homing {
         let now = scene.now.instant;
         self.survey_at = Some(now + jitter(scene.rng, SURVEY_EVERY * 3 / 4, SURVEY_EVERY));
         let Some(home) = self.home else { return };
+        if self.serving && home != self.own.node {
+            return self.attach(self.own.node, scene);
+        }
         if self.list_at.is_none_or(|at| at <= now) {
             self.list_at = Some(now + LIST_EVERY);
             self.actions.push_back(Action::List(home));

@@ -1,7 +1,7 @@
 //! Choosing a home, and keeping one.
 
 use super::*;
-use crate::proto::LIST_EVERY;
+use crate::proto::{LIST_EVERY, OWN_AFTER};
 
 #[test]
 fn a_node_that_knows_one_supernode_finds_the_nearest_through_it() {
@@ -214,9 +214,42 @@ fn a_node_that_serves_is_its_own_home_and_finds_another_when_it_stops() {
     let mut scene = Scene::at_home(&[10, 20, 30]);
     scene.supernodes.insert(0, Scripted::new(Duration::ZERO));
     scene.handle(Input::Serving(true));
+    assert_eq!(
+        (scene.home(), scene.standby()),
+        (Some(1), None),
+        "nobody would hear from one who knows nobody"
+    );
+    scene.advance(OWN_AFTER);
     assert_eq!((scene.home(), scene.standby()), (Some(0), None));
     scene.handle(Input::Serving(false));
     scene.advance(ms(1000));
+    assert_eq!(scene.home(), Some(1));
+    assert!(scene.standby().is_some());
+}
+
+#[test]
+fn a_node_that_serves_needs_no_other_home_when_its_old_one_ends() {
+    for ends in [Input::LinkDown { node: id(1) }, Input::Serving(true)] {
+        let mut scene = Scene::at_home(&[10, 20, 30]);
+        scene.supernodes.insert(0, Scripted::new(Duration::ZERO));
+        scene.handle(Input::Serving(true));
+        scene.advance(ms(100));
+        match ends {
+            Input::LinkDown { .. } => scene.handle(ends),
+            _ => scene.receive(1, ToChild::Redirect(vec![scene.record(2)])),
+        }
+        scene.advance(ms(1000));
+        assert_eq!(scene.home(), Some(0));
+    }
+}
+
+#[test]
+fn a_node_that_serves_for_a_moment_only_stays_where_it_is() {
+    let mut scene = Scene::at_home(&[10, 20, 30]);
+    scene.handle(Input::Serving(true));
+    scene.advance(ms(1000));
+    scene.handle(Input::Serving(false));
+    scene.advance(OWN_AFTER);
     assert_eq!(scene.home(), Some(1));
     assert!(scene.standby().is_some());
 }

@@ -86,7 +86,7 @@ impl Supernode {
         let groups = self.membership.groups();
         let mut nodes = match hops {
             MAX_HOPS => self.go_betweens(place, groups),
-            _ => contacts_for(place, groups, &self.membership, &self.world.links),
+            _ => contacts_for(place, groups, &self.membership, &self.world),
         };
         nodes.retain(|node| !self.world.links.is_silent(node));
         nodes

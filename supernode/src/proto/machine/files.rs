@@ -71,7 +71,7 @@ impl Supernode {
                 asked.push((Scope::Own, vec![home]));
             } else {
                 let group = self.membership.groups().of(&home.0);
-                let contacts = self.membership.contacts(group, &self.world.links);
+                let contacts = self.membership.contacts(group, &self.world);
                 asked.push((Scope::Home(home), contacts.into_iter().take(TOLD_CONTACTS).collect()));
             }
         }

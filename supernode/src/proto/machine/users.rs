@@ -173,7 +173,7 @@ impl Supernode {
     /// The best contact for a key of another group.
     fn contact_for(&self, place: Place) -> Option<NodeId> {
         let groups = self.membership.groups();
-        contacts_for(place, groups, &self.membership, &self.world.links).into_iter().next()
+        contacts_for(place, groups, &self.membership, &self.world).into_iter().next()
     }
 
     pub(super) fn on_gone(&mut self, from: NodeId, departure: Departure, user: UserName, hops: u8) {
@@ -269,7 +269,7 @@ impl Supernode {
     /// Contacts for a key of another group, the nearest first. Where all are silent mates come before them, who have contacts of their own.
     pub(super) fn go_betweens(&self, place: Place, groups: Groups) -> Vec<NodeId> {
         let links = &self.world.links;
-        let contacts = contacts_for(place, groups, &self.membership, links);
+        let contacts = contacts_for(place, groups, &self.membership, &self.world);
         if contacts.iter().any(|contact| !links.is_silent(contact)) {
             return contacts;
         }
@@ -368,14 +368,15 @@ impl Supernode {
         targets
     }
 
-    /// Whom a question for this key goes to, the nearest first: its holders, or contacts in its group.
+    /// Whom a question for this key goes to, the nearest first and newcomers last: its holders, or contacts in its group.
     pub(super) fn targets(&self, place: Place, groups: Groups) -> Vec<Target> {
         let (mut nodes, hops) = match self.is_ours(place, groups) {
             true => (self.holders(place, groups), 0),
             false => (self.go_betweens(place, groups), MAX_HOPS),
         };
         nodes.retain(|node| *node != self.world.own());
-        nodes.sort_by_key(|node| self.world.links.rtt(node));
+        let now = self.world.now.instant;
+        nodes.sort_by_cached_key(|node| (self.membership.is_young(node, now), self.world.links.rtt(node)));
         nodes.into_iter().take(MAX_REQUESTS).map(|node| Target { node, hops }).collect()
     }
 }

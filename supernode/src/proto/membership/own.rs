@@ -18,6 +18,10 @@ use super::super::{placement::Groups, world::World};
 
 /// A clear step of load: a twentieth of the capacity, or being full or not.
 const STEP_DIVISOR: u32 = 20;
+/// A step that is told at once beyond our own group too, where there are many more: a tenth. And after how long a smaller one is (guess: a rush is
+/// told in few records, and whoever judges how full the net is soon sees where it settled).
+const WIDE_STEP_DIVISOR: u32 = 10;
+const WIDE_EVERY: Duration = Duration::from_secs(60);
 /// A clear step of our group's size: an eighth, which is a sixteenth in the estimate of the number of groups (guess).
 const SIZE_DIVISOR: u16 = 8;
 /// How long between two records because of it (guess: whether the net is divided anew is a matter of minutes).
@@ -29,10 +33,22 @@ const STEP_PER_LINK: Duration = Duration::from_millis(20);
 /// How much sooner than it must a record is renewed, at most (guess: those who all signed when the net was divided anew do not keep step).
 const SOONER: f64 = 0.2;
 
+/// Who is to hear of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Audience {
+    /// Our own group: others hear of it with the next one.
+    Mates,
+    /// All members.
+    All,
+}
+
 /// What we say of ourselves.
 #[derive(Debug)]
 pub(super) struct Own {
     record: Verified<SupernodeRecord>,
+    /// How many children all members were told of, and when.
+    told_all: u32,
+    told_all_at: Instant,
     children: u32,
     group_size: u16,
     links: u32,
@@ -54,6 +70,8 @@ impl Own {
         };
         Self {
             record: sign(record, world),
+            told_all: 0,
+            told_all_at: world.now.instant,
             children: 0,
             group_size: 1,
             links: 0,
@@ -104,28 +122,47 @@ impl Own {
         self.sign(world);
     }
 
-    /// Signs anew if it is time; whether it did.
-    pub(super) fn renew(&mut self, world: &mut World) -> bool {
-        let due = self.due() <= world.now.instant;
-        if due {
-            self.sign(world);
+    /// Signs anew if it is time, and says who is to hear of it.
+    pub(super) fn renew(&mut self, world: &mut World) -> Option<Audience> {
+        if self.due() > world.now.instant {
+            return None;
         }
-        due
+        let wide = self.wide_step_due().is_some_and(|at| at <= world.now.instant);
+        if wide || self.is_size_step() || self.refresh_at <= world.now.instant {
+            self.sign(world);
+            return Some(Audience::All);
+        }
+        let before = (self.told_all, self.told_all_at, self.refresh_at);
+        self.sign(world);
+        (self.told_all, self.told_all_at, self.refresh_at) = before;
+        Some(Audience::Mates)
     }
 
     /// When it is time.
     pub(super) fn due(&self) -> Instant {
-        let step = match (self.is_clear_step(), self.is_size_step()) {
-            (true, _) => STEP_EVERY,
-            (false, true) => SIZE_EVERY,
-            (false, false) => return self.refresh_at,
-        };
-        self.refresh_at.min(self.signed_at + step.max(STEP_PER_LINK * self.links))
+        let clear =
+            self.is_step(self.record.content.children, STEP_DIVISOR).then(|| self.earliest(STEP_EVERY));
+        let size = self.is_size_step().then(|| self.earliest(SIZE_EVERY));
+        [clear, self.wide_step_due(), size].into_iter().flatten().fold(self.refresh_at, Instant::min)
     }
 
-    fn is_clear_step(&self) -> bool {
-        let SupernodeRecord { children: told, capacity, .. } = self.record.content;
-        let step = (capacity / STEP_DIVISOR).max(1);
+    /// When we may sign again for something that asks for so long between two records.
+    fn earliest(&self, every: Duration) -> Instant {
+        self.signed_at + every.max(STEP_PER_LINK * self.links)
+    }
+
+    /// When all members are to hear of our load.
+    fn wide_step_due(&self) -> Option<Instant> {
+        if self.is_step(self.told_all, WIDE_STEP_DIVISOR) {
+            return Some(self.earliest(STEP_EVERY));
+        }
+        let later = || self.earliest(STEP_EVERY).max(self.told_all_at + WIDE_EVERY);
+        self.is_step(self.told_all, STEP_DIVISOR).then(later)
+    }
+
+    fn is_step(&self, told: u32, divisor: u32) -> bool {
+        let capacity = self.record.content.capacity;
+        let step = (capacity / divisor).max(1);
         (told < capacity) != (self.children < capacity) || told.abs_diff(self.children) >= step
     }
 
@@ -135,7 +172,9 @@ impl Own {
         group_bits > 0 && told.abs_diff(self.group_size) > told / SIZE_DIVISOR
     }
 
+    /// For all members.
     fn sign(&mut self, world: &mut World) {
+        (self.told_all, self.told_all_at) = (self.children, world.now.instant);
         self.record.content.children = self.children;
         self.record.content.group_size = self.group_size;
         self.record = sign(self.record.content.clone(), world);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use nearmesh_common::{
-    NodeId, codec,
+    NodeId, UnixMillis, codec,
     signed::{Signed, Verified},
     supernode_record::SupernodeRecord,
     wire::{
@@ -102,19 +102,21 @@ impl Membership {
         world: &mut World,
     ) {
         for signed in records {
-            let Ok(claimed) = codec::decode::<SupernodeRecord>(&signed.payload) else { continue };
-            let known = self.table.get(&claimed.node).and_then(Known::sequence);
-            if claimed.node == world.own() {
+            // What a record begins with: most are no news, and none is believed yet.
+            let Ok((id, sequence)) = codec::peek(&signed.payload) else { continue };
+            let (node, sequence) = (NodeId(id), UnixMillis(sequence));
+            let known = self.table.get(&node).and_then(Known::sequence);
+            if node == world.own() {
                 continue;
             }
             if !world.charge(&from, Charge::Record, 1) {
                 break;
             }
-            if known.is_some_and(|known| known >= claimed.sequence) {
+            if known.is_some_and(|known| known >= sequence) {
                 // Nothing new, but somebody has a link to it.
-                if self.is_resting(&claimed.node) {
-                    self.hasten(&claimed.node, world);
-                    self.look_at(&claimed.node, world);
+                if self.is_resting(&node) {
+                    self.hasten(&node, world);
+                    self.look_at(&node, world);
                 }
             } else if let Some(record) = world.record(signed) {
                 self.on_record(from, record, world);

@@ -3,5 +3,6 @@
 mod crowd;
 mod forming;
 mod liars;
+mod load;
 mod surplus;
 mod trouble;

@@ -248,12 +248,12 @@ fn a_lookup_whose_contacts_are_all_dead_goes_on_by_a_mate() {
     for n in 0..20 {
         let bob = format!("bob{n}");
         let place = Place::of_user(&user(&bob));
-        let (membership, links) = net.supernode("s0").membership();
+        let (membership, world) = net.supernode("s0").membership();
         let groups = membership.groups();
         if place.group(groups) == membership.own_group() {
             continue;
         }
-        let contacts = membership.contacts(place.group(groups), links);
+        let contacts = membership.contacts(place.group(groups), world);
         let silent: Vec<_> = (0..100).map(s).filter(|name| contacts.contains(&node(name))).collect();
         silent.iter().for_each(|name| net.silence(name));
         let began = net.now.instant;

@@ -165,8 +165,8 @@ impl Crowd {
     pub(super) fn way(&self, from: &NodeId, to: &NodeId) -> Option<usize> {
         let mut at = *from;
         for hops in 0..3 {
-            let (membership, links) = self.supernodes.get(&at)?.membership();
-            let next = membership.route(to, links)?;
+            let (membership, world) = self.supernodes.get(&at)?.membership();
+            let next = membership.route(to, &world.links)?;
             if !self.links.contains(&(at, next)) {
                 return None;
             }
@@ -210,7 +210,7 @@ impl Crowd {
         let mut flaws = Vec::new();
         let all: Vec<NodeId> = self.supernodes.keys().copied().collect();
         for (node, supernode) in &self.supernodes {
-            let (membership, links) = supernode.membership();
+            let (membership, world) = supernode.membership();
             let groups = membership.groups();
             if groups.bits() != bits {
                 flaws.push(format!("{node:?} sees {} bits", groups.bits()));
@@ -223,7 +223,7 @@ impl Crowd {
                 flaws.push(format!("{node:?} has {} of {} mates", mates.len(), of(own).count()));
             }
             for group in membership.other_groups() {
-                let (has, wanted) = (membership.contacts(group, links).len(), of(group).count().min(2));
+                let (has, wanted) = (membership.contacts(group, world).len(), of(group).count().min(2));
                 if has < wanted {
                     flaws.push(format!("{node:?} has {has} of {wanted} contacts to {group:?}"));
                 }

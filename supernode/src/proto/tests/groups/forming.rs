@@ -90,3 +90,22 @@ fn a_net_that_shrinks_becomes_a_full_mesh_again() {
     crowd.run(SECOND * 60);
     assert_eq!(crowd.flaws_after(0, SECOND * 60), Vec::<String>::new());
 }
+
+#[test]
+fn who_has_just_come_is_asked_last() {
+    let mut crowd = Crowd::of(200);
+    let mut met = 0;
+    for number in 200..220 {
+        crowd.start(number);
+        crowd.run(Duration::from_millis(700));
+        let new = node(&name(number));
+        for (membership, world) in crowd.supernodes.values().map(|supernode| supernode.membership()) {
+            let group = membership.groups().of(&new.0);
+            if group != membership.own_group() && membership.is_member(&new) {
+                met += 1;
+                assert_ne!(membership.contacts(group, world).first(), Some(&new), "it may know nobody yet");
+            }
+        }
+    }
+    assert!(met >= 20, "{met}");
+}

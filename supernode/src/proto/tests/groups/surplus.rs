@@ -86,9 +86,9 @@ fn whoever_stands_in_every_ticket_does_not_remain_the_contact_of_all() {
     assert!(left <= NEVER_TOO_MANY, "{left} links");
     assert!(membership(&crowd).known() <= left + 31 * SPARES, "{} known", membership(&crowd).known());
     assert_eq!(membership(&crowd).mates().collect::<BTreeSet<_>>(), mates);
-    let links = crowd.supernodes[&node("s0")].membership().1;
+    let world = crowd.supernodes[&node("s0")].membership().1;
     for group in membership(&crowd).other_groups() {
-        assert!(membership(&crowd).contacts(group, links).len() >= 2, "{group:?}");
+        assert!(membership(&crowd).contacts(group, world).len() >= 2, "{group:?}");
     }
 }
 
@@ -100,10 +100,10 @@ fn in_a_large_net_a_list_is_short_and_over_time_names_everybody() {
     for number in 0..COUNT {
         greet(&mut crowd, &format!("ghost{number}"));
     }
-    let (membership, links) = crowd.supernodes[&node("s0")].membership();
+    let (membership, world) = crowd.supernodes[&node("s0")].membership();
     let mut named = BTreeSet::new();
     for asker in 0..100 {
-        let list = membership.list(&node(&format!("asker{asker}")), links);
+        let list = membership.list(&node(&format!("asker{asker}")), &world.links);
         assert_eq!(list.len(), LISTED);
         let record = |signed: &Signed<SupernodeRecord>| codec::decode::<SupernodeRecord>(&signed.payload);
         let nodes: BTreeSet<NodeId> = list.iter().map(|signed| record(signed).unwrap().node).collect();

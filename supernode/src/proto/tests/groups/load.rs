@@ -1,0 +1,69 @@
+//! Who hears how many children a supernode has.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use nearmesh_common::{
+    NodeId,
+    presence::{LIFETIME, Presence},
+    signed::Keyring,
+    supernode_record::REFRESH,
+    wire::{file::JournalMark, home::ToHome},
+};
+
+use super::crowd::{Crowd, name};
+use crate::proto::{
+    Input, Peer,
+    testing::{address, node, user},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn attach(crowd: &mut Crowd, child: &str, home: &str) {
+    let presence = Presence {
+        node: node(child),
+        sequence: crowd.now.wall,
+        since: crowd.now.wall,
+        expires: crowd.now.wall.after(LIFETIME),
+        addresses: address(child).addresses,
+        home: node(home),
+        reach: nearmesh_common::nat::Reach::default(),
+        relays: false,
+        online: true,
+    };
+    let presence = (&crowd.keyring(child) as &dyn Keyring).seal(&presence);
+    let peer = Peer { node: node(child), user: user(child), observed: address(child).addresses[0] };
+    crowd.hand(node(home), Input::LinkUp { peer });
+    let message = ToHome::Attach { presence, journal: JournalMark::default() };
+    crowd.hand(node(home), Input::FromChild { from: node(child), message });
+}
+
+/// The numbers of children that the mates of `of` believe it to have, and those that others linked to it do.
+fn believed(crowd: &Crowd, of: &NodeId) -> (BTreeSet<u32>, BTreeSet<u32>) {
+    let (membership, _) = crowd.supernodes[of].membership();
+    let see = |other: NodeId| {
+        let (theirs, _) = crowd.supernodes[&other].membership();
+        theirs.records().find(|record| record.content.node == *of).map(|record| record.content.children)
+    };
+    let (mates, others): (Vec<_>, Vec<_>) = membership.members().partition(|other| membership.is_mate(other));
+    (mates.into_iter().filter_map(see).collect(), others.into_iter().filter_map(see).collect())
+}
+
+#[test]
+fn mates_hear_of_small_steps_and_others_of_larger_ones() {
+    let mut crowd = Crowd::of(70);
+    let home = node(&name(0));
+    let mut steps = |count: std::ops::Range<usize>, wait| {
+        count.for_each(|number| attach(&mut crowd, &format!("c{number}"), &name(0)));
+        crowd.run(wait);
+        believed(&crowd, &home)
+    };
+    assert_eq!(steps(0..6, SECOND * 4), ([5].into(), [5].into()), "for long nothing was told");
+    assert_eq!(steps(6..11, SECOND * 4), ([10].into(), [5].into()));
+    assert_eq!(steps(11..11, SECOND * 60), ([11].into(), [11].into()), "others hear a little later");
+    assert_eq!(steps(11..17, SECOND * 4), ([16].into(), [11].into()));
+    assert_eq!(steps(17..22, SECOND * 4), ([21].into(), [21].into()), "of much at once");
+    assert_eq!(steps(22..22, REFRESH), ([22].into(), [22].into()), "whatever it is, it is told in time");
+    // The last places, and that there are none.
+    assert_eq!(steps(22..99, SECOND * 4), ([99].into(), [99].into()));
+    assert_eq!(steps(99..100, SECOND * 4), ([100].into(), [100].into()));
+}
