@@ -43,8 +43,7 @@ pub struct Pulse {
     heard: u64,
     heard_at: Instant,
     sent_at: Instant,
-    /// When it is looked at next: looking costs a microsecond, and there may be thousands. Soon after a pulse was said, to see that it was answered;
-    /// then not before the next one.
+    /// When it is looked at next: looking costs a microsecond, and there may be thousands.
     look_at: Instant,
 }
 
@@ -109,8 +108,7 @@ impl Pulse {
         }
         let pace = if self.unproven { Pace::Quick } else { self.wanted.min(self.told) };
         let mine = self.wanted < self.told || self.wanted == self.told && !self.ours;
-        let rest = if mine && self.heard_at == now && !self.unproven { 1 } else { LOOKS };
-        self.look_at = now + pace.keep_alive() / rest;
+        self.look_at = now + pace.keep_alive() / LOOKS;
         let silent = now.saturating_duration_since(self.heard_at);
         if silent >= pace.silence() {
             return Due::End;

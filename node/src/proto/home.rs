@@ -193,6 +193,10 @@ impl Homing {
         }
         self.serving = serving;
         self.tries = 0;
+        if self.home.is_some() && matches!(self.stage, Stage::Attaching { .. }) {
+            // Whom we asked for a place may have told others that we are there.
+            self.actions.push_back(Action::Reassure);
+        }
         if serving {
             self.clear_standby();
             match self.home {

@@ -63,7 +63,18 @@ use super::{
 pub(super) const MAX_MEMBERS: usize = 2048;
 
 /// How long somebody is new (guess: by then a newcomer has found its mates, and has their summaries).
-const YOUNG: Duration = Duration::from_secs(5);
+const NEW: Duration = Duration::from_secs(5);
+
+/// What may be expected of a member, in the order in which they are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    /// An answer.
+    Settled,
+    /// An answer, but it has just come: it may not know its own group yet.
+    New,
+    /// None.
+    Silent,
+}
 
 /// What happened to the membership.
 #[derive(Debug, PartialEq, Eq)]
@@ -184,19 +195,23 @@ impl Membership {
     }
 
     /// The linked members of `group`, the nearest first; before others those whose link we need, because no other is sure to stay; and last those
-    /// that have just come.
+    /// that have just come, or are silent.
     pub(super) fn contacts(&self, group: Group, world: &World) -> Vec<NodeId> {
         let mut found: Vec<_> = self.table.members_in(self.groups().ids(group)).collect();
-        found.sort_by_cached_key(|node| {
-            (self.is_young(node, world.now.instant), self.distance(node, &world.links))
-        });
+        found.sort_by_cached_key(|node| (self.standing(node, world), self.distance(node, &world.links)));
         found
     }
 
-    /// Whether we are linked to it for a moment only: it may be new to the net, and not know its own group yet.
-    pub(super) fn is_young(&self, node: &NodeId, now: Instant) -> bool {
-        let stage = self.table.get(node).map(|known| known.stage);
-        matches!(stage, Some(Stage::Member { since }) if since + YOUNG > now)
+    /// What may be expected of a member.
+    pub(super) fn standing(&self, node: &NodeId, world: &World) -> Standing {
+        let met_at = self.table.get(node).and_then(|known| known.met_at);
+        if world.links.is_silent(node) {
+            Standing::Silent
+        } else if met_at.is_some_and(|at| at + NEW > world.now.instant) {
+            Standing::New
+        } else {
+            Standing::Settled
+        }
     }
 
     fn distance(&self, node: &NodeId, links: &Links) -> (bool, bool, Duration) {
@@ -249,6 +264,7 @@ impl Membership {
             return;
         }
         (known.mine, known.theirs) = (true, true);
+        known.met_at = Some(world.now.instant);
         self.table.set_stage(&from, Stage::Member { since: world.now.instant });
         if !std::mem::replace(&mut self.has_met, true) && bits > 0 && division::is_possible(bits) {
             self.regroup(Groups::new(bits), true, world);

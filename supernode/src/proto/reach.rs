@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use nearmesh_common::{NodeId, wire::mesh::Part};
 
 use super::{
-    membership::Membership,
+    membership::{Membership, Standing},
     placement::{Group, Groups, Place},
     world::World,
 };
@@ -16,8 +16,8 @@ use super::{
 /// Contacts of one part that a search may turn to.
 const CONTACTS: usize = 2;
 
-/// Whether it is new, how far it is, and who: in this order they are asked.
-type Linked = (bool, Duration, NodeId);
+/// What may be expected of it, how far it is, and who: in this order they are asked.
+type Linked = (Standing, Duration, NodeId);
 
 /// Whom a search can ask.
 #[derive(Debug, Default)]
@@ -51,8 +51,8 @@ pub(super) fn reach(
         if group == own {
             reach.mates.extend(Some(node).filter(fits));
         } else if Some(node) != asking {
-            let young = membership.is_young(&node, world.now.instant);
-            linked.entry(group).or_default().push((young, world.links.rtt(&node), node));
+            let standing = membership.standing(&node, world);
+            linked.entry(group).or_default().push((standing, world.links.rtt(&node), node));
         }
     }
     linked.values_mut().for_each(|contacts| contacts.sort_unstable());
@@ -81,7 +81,7 @@ pub(super) fn contacts_for(
         return membership.contacts(group, world);
     }
     let mut found: Vec<_> = membership.members().filter(|node| groups.of(&node.0) == group).collect();
-    found.sort_by_cached_key(|node| (membership.is_young(node, world.now.instant), world.links.rtt(node)));
+    found.sort_by_cached_key(|node| (membership.standing(node, world), world.links.rtt(node)));
     found
 }
 

@@ -145,8 +145,12 @@ impl Net {
         if !child.is_home() {
             return self.attach_to_own(peer);
         }
+        let moving = child.stage == Stage::Attaching;
         (child.standby, child.kept, child.standby_at) = (NOBODY, false, 0);
         (child.stage, child.until, child.busy, child.survey_at) = (Stage::Settled, 0, NOBODY, own_at);
+        if moving {
+            self.refresh(peer);
+        }
         self.plan_child(peer);
     }
 
@@ -311,7 +315,7 @@ impl Net {
         let (wait, served) =
             (self.jitter(SURVEY_EVERY * 3 / 4, SURVEY_EVERY), self.children[peer as usize].serves);
         let child = &mut self.children[peer as usize];
-        child.survey_at = if served { 0 } else { now + wait };
+        child.survey_at = if served && child.home == peer { 0 } else { now + wait };
         if child.standby == NOBODY && child.standby_at == 0 {
             self.look_for_standby(peer);
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nearmesh_common::{NodeId, wire::NodeAddress};
 
 use super::{
-    ANSWER_WAIT, Action, Homing, LIST_EVERY, Link, SURVEY_EVERY, Scene, Stage, Survey, jitter,
+    ANSWER_WAIT, Action, Homing, LIST_EVERY, Link, OWN_AFTER, SURVEY_EVERY, Scene, Stage, Survey, jitter,
     survey::{ROUNDS, ROUNDS_AT_HOME},
 };
 
@@ -77,6 +77,7 @@ impl Homing {
         self.survey_at = Some(now + jitter(scene.rng, SURVEY_EVERY * 3 / 4, SURVEY_EVERY));
         let Some(home) = self.home else { return };
         if self.serving && home != self.own.node {
+            self.survey_at = Some(now + OWN_AFTER);
             return self.attach(self.own.node, scene);
         }
         if self.list_at.is_none_or(|at| at <= now) {

@@ -244,13 +244,25 @@ fn a_node_that_serves_needs_no_other_home_when_its_old_one_ends() {
 }
 
 #[test]
+fn a_node_that_serves_while_it_moves_says_that_it_stayed() {
+    let mut scene = Scene::at_home(&[10, 20, 30]);
+    scene.supernode(2).mute = true;
+    scene.receive(1, ToChild::Redirect(vec![scene.record(2)]));
+    assert_eq!(scene.sent_to(2, is_attach), 1);
+    let refreshes = |scene: &Scene| scene.sent_to(1, |message| matches!(message, ToHome::Refresh(_)));
+    let before = refreshes(&scene);
+    scene.handle(Input::Serving(true));
+    assert_eq!((scene.home(), refreshes(&scene)), (Some(1), before + 1));
+}
+
+#[test]
 fn a_node_that_serves_for_a_moment_only_stays_where_it_is() {
     let mut scene = Scene::at_home(&[10, 20, 30]);
     scene.handle(Input::Serving(true));
     scene.advance(ms(1000));
     scene.handle(Input::Serving(false));
     scene.advance(OWN_AFTER);
-    assert_eq!(scene.home(), Some(1));
+    assert_eq!((scene.home(), scene.sent_to(0, is_attach)), (Some(1), 0));
     assert!(scene.standby().is_some());
 }
 

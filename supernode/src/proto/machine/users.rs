@@ -375,8 +375,9 @@ impl Supernode {
             false => (self.go_betweens(place, groups), MAX_HOPS),
         };
         nodes.retain(|node| *node != self.world.own());
-        let now = self.world.now.instant;
-        nodes.sort_by_cached_key(|node| (self.membership.is_young(node, now), self.world.links.rtt(node)));
+        nodes.sort_by_cached_key(|node| {
+            (self.membership.standing(node, &self.world), self.world.links.rtt(node))
+        });
         nodes.into_iter().take(MAX_REQUESTS).map(|node| Target { node, hops }).collect()
     }
 }

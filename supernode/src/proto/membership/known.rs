@@ -49,6 +49,8 @@ pub(super) struct Known {
     /// Where it is, if there is no record to say it.
     addresses: Vec<SocketAddr>,
     pub(super) stage: Stage,
+    /// When it said hello on the present link, if it did.
+    pub(super) met_at: Option<Instant>,
     /// Whether we said hello on the present link.
     pub(super) greeted: bool,
     /// Failures in a row.
@@ -62,7 +64,16 @@ pub(super) struct Known {
 impl Known {
     pub(super) fn new(mut addresses: Vec<SocketAddr>, stage: Stage) -> Self {
         addresses.truncate(MAX_ADDRESSES);
-        Self { record: None, addresses, stage, greeted: false, tries: 0, mine: true, theirs: true }
+        Self {
+            record: None,
+            addresses,
+            stage,
+            met_at: None,
+            greeted: false,
+            tries: 0,
+            mine: true,
+            theirs: true,
+        }
     }
 
     pub(super) fn record(&self) -> Option<&Verified<SupernodeRecord>> {

@@ -36,19 +36,26 @@ const SOONER: f64 = 0.2;
 /// Who is to hear of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Audience {
-    /// Our own group: others hear of it with the next one.
+    /// Our own group: others hear within [`WIDE_EVERY`].
     Mates,
     /// All members.
     All,
+}
+
+/// What all members were told of, not our mates alone, and when.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    children: u32,
+    group_size: u16,
+    at: Instant,
 }
 
 /// What we say of ourselves.
 #[derive(Debug)]
 pub(super) struct Own {
     record: Verified<SupernodeRecord>,
-    /// How many children all members were told of, and when.
-    told_all: u32,
-    told_all_at: Instant,
+    /// What all members were told.
+    told: Told,
     children: u32,
     group_size: u16,
     links: u32,
@@ -70,8 +77,7 @@ impl Own {
         };
         Self {
             record: sign(record, world),
-            told_all: 0,
-            told_all_at: world.now.instant,
+            told: Told { children: 0, group_size: 1, at: world.now.instant },
             children: 0,
             group_size: 1,
             links: 0,
@@ -127,37 +133,32 @@ impl Own {
         if self.due() > world.now.instant {
             return None;
         }
-        let wide = self.wide_step_due().is_some_and(|at| at <= world.now.instant);
-        if wide || self.is_size_step() || self.refresh_at <= world.now.instant {
+        if self.wide_due() <= world.now.instant {
             self.sign(world);
             return Some(Audience::All);
         }
-        let before = (self.told_all, self.told_all_at, self.refresh_at);
+        let before = (self.told, self.refresh_at);
         self.sign(world);
-        (self.told_all, self.told_all_at, self.refresh_at) = before;
+        (self.told, self.refresh_at) = before;
         Some(Audience::Mates)
     }
 
     /// When it is time.
     pub(super) fn due(&self) -> Instant {
-        let clear =
-            self.is_step(self.record.content.children, STEP_DIVISOR).then(|| self.earliest(STEP_EVERY));
-        let size = self.is_size_step().then(|| self.earliest(SIZE_EVERY));
-        [clear, self.wide_step_due(), size].into_iter().flatten().fold(self.refresh_at, Instant::min)
+        let mates = STEP_PER_LINK * u32::from(self.group_size);
+        let step = self.is_step(self.record.content.children, STEP_DIVISOR);
+        let step = step.then(|| self.signed_at + STEP_EVERY.max(mates));
+        step.into_iter().fold(self.wide_due(), Instant::min)
     }
 
-    /// When we may sign again for something that asks for so long between two records.
-    fn earliest(&self, every: Duration) -> Instant {
-        self.signed_at + every.max(STEP_PER_LINK * self.links)
-    }
-
-    /// When all members are to hear of our load.
-    fn wide_step_due(&self) -> Option<Instant> {
-        if self.is_step(self.told_all, WIDE_STEP_DIVISOR) {
-            return Some(self.earliest(STEP_EVERY));
-        }
-        let later = || self.earliest(STEP_EVERY).max(self.told_all_at + WIDE_EVERY);
-        self.is_step(self.told_all, STEP_DIVISOR).then(later)
+    /// When all members are to hear of us.
+    fn wide_due(&self) -> Instant {
+        let all = STEP_PER_LINK * self.links;
+        let small = self.is_step(self.told.children, STEP_DIVISOR).then_some(WIDE_EVERY);
+        let large = self.is_step(self.told.children, WIDE_STEP_DIVISOR).then_some(STEP_EVERY);
+        let size = self.is_size_step().then_some(SIZE_EVERY);
+        let wait = [small, large, size].into_iter().flatten().min();
+        wait.map_or(self.refresh_at, |wait| self.refresh_at.min(self.told.at + wait.max(all)))
     }
 
     fn is_step(&self, told: u32, divisor: u32) -> bool {
@@ -168,13 +169,13 @@ impl Own {
 
     /// In a full mesh everybody sees the size himself.
     fn is_size_step(&self) -> bool {
-        let SupernodeRecord { group_bits, group_size: told, .. } = self.record.content;
-        group_bits > 0 && told.abs_diff(self.group_size) > told / SIZE_DIVISOR
+        let told = self.told.group_size;
+        self.record.content.group_bits > 0 && told.abs_diff(self.group_size) > told / SIZE_DIVISOR
     }
 
     /// For all members.
     fn sign(&mut self, world: &mut World) {
-        (self.told_all, self.told_all_at) = (self.children, world.now.instant);
+        self.told = Told { children: self.children, group_size: self.group_size, at: world.now.instant };
         self.record.content.children = self.children;
         self.record.content.group_size = self.group_size;
         self.record = sign(self.record.content.clone(), world);
