@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// How long a record is believed without being renewed.
-pub const LIFETIME: Duration = Duration::from_secs(30 * 60);
+pub const LIFETIME: Duration = Duration::from_secs(15 * 60);
 /// How often a supernode renews it, at least: a third of its life, so that clocks may differ by the rest. A change of load renews it sooner.
-pub const REFRESH: Duration = Duration::from_secs(10 * 60);
+pub const REFRESH: Duration = Duration::from_secs(5 * 60);
 
 /// Most leading bits that name a group: 256 groups, which is right for up to 90,000 supernodes.
 pub const MAX_GROUP_BITS: u8 = 8;

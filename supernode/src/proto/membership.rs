@@ -7,7 +7,8 @@
 //! **Finding one another.** A newcomer greets whoever it knows, takes over how the net is divided, and asks for members of its own group.
 //! Mates tell each other of newcomers, a few at a time, and compare digests of what they see; who finds that somebody sees more asks for what it lacks,
 //! naming what it has (`spreading`). So what is said is as long as what is new. Our own record goes to all members when it is due for renewal, when our addresses
-//! change, and when our load or our group's size took a clear step; of smaller steps of load only our mates hear.
+//! change, and when our load or our group's size took a clear step; of a smaller step of load our mates hear at once and the others
+//! within a minute.
 //!
 //! **Losing one another.** A link's end tells at once that somebody is gone; no other detector could know earlier. A mate that was lost is dialled again,
 //! with growing waits, and forgotten after many failures. One of those who are lost is tried every few

@@ -94,7 +94,7 @@ fn an_idle_mesh_is_quiet() {
     net.sent.clear();
     net.run(REFRESH);
     // Each renews its record once, some twice, and compares notes with somebody every half a minute.
-    assert!(net.sent.len() <= 10 * 9 * 2 + 10 * 25, "{} messages in {REFRESH:?}", net.sent.len());
+    assert!(net.sent.len() <= 10 * 9 * 2 + 10 * 10, "{} messages in {REFRESH:?}", net.sent.len());
 }
 
 #[test]
