@@ -57,13 +57,13 @@ fn mates_hear_of_small_steps_and_others_of_larger_ones() {
         crowd.run(wait);
         believed(&crowd, &home)
     };
-    assert_eq!(steps(0..6, SECOND * 4), ([5].into(), [5].into()), "for long nothing was told");
-    assert_eq!(steps(6..11, SECOND * 4), ([10].into(), [5].into()));
-    assert_eq!(steps(11..11, SECOND * 60), ([11].into(), [11].into()), "others hear a little later");
-    assert_eq!(steps(11..17, SECOND * 4), ([16].into(), [11].into()));
-    assert_eq!(steps(17..22, SECOND * 4), ([21].into(), [21].into()), "of much at once");
-    assert_eq!(steps(22..22, REFRESH), ([22].into(), [22].into()), "whatever it is, it is told in time");
+    assert_eq!(steps(0..20, SECOND * 6), ([20].into(), [20].into()), "of much at once");
+    assert_eq!(steps(20..26, SECOND * 6), ([25].into(), [20].into()));
+    assert_eq!(steps(26..26, SECOND * 60), ([26].into(), [26].into()), "others hear a little later");
+    assert_eq!(steps(26..32, SECOND * 6), ([31].into(), [26].into()));
+    assert_eq!(steps(32..37, SECOND * 6), ([36].into(), [36].into()), "of much at once");
+    assert_eq!(steps(37..37, REFRESH), ([37].into(), [37].into()), "whatever it is, it is told in time");
     // The last places, and that there are none.
-    assert_eq!(steps(22..99, SECOND * 4), ([99].into(), [99].into()));
-    assert_eq!(steps(99..100, SECOND * 4), ([100].into(), [100].into()));
+    assert_eq!(steps(37..99, SECOND * 6), ([99].into(), [99].into()));
+    assert_eq!(steps(99..100, SECOND * 6), ([100].into(), [100].into()));
 }
