@@ -107,12 +107,12 @@ impl Pulse {
             self.unproven = false;
         }
         let pace = if self.unproven { Pace::Quick } else { self.wanted.min(self.told) };
-        let mine = self.wanted < self.told || self.wanted == self.told && !self.ours;
         self.look_at = now + pace.keep_alive() / LOOKS;
         let silent = now.saturating_duration_since(self.heard_at);
         if silent >= pace.silence() {
             return Due::End;
         }
+        let mine = self.wanted < self.told || self.wanted == self.told && !self.ours;
         let unsaid = now.saturating_duration_since(self.sent_at);
         if self.wanted == Pace::Calm || !mine || silent.min(unsaid) < self.wanted.keep_alive() {
             return Due::Nothing;

@@ -6,7 +6,11 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use nearmesh_common::{NodeId, scope::Scope, wire::home::DialBack};
+use nearmesh_common::{
+    NodeId,
+    scope::Scope,
+    wire::{NodeAddress, home::DialBack},
+};
 use nearmesh_relay::{
     io::aside::Aside,
     proto::nat::{Discovery, Input, Observer, Output, ProbeId, Report, Socket, Token, keep_alive},
@@ -182,33 +186,27 @@ impl Reachability {
 /// Whom to ask: the home, the standby, others to which there is a link, and then the nearest.
 fn observers(node: &Node) -> Vec<Observer> {
     let overlay = node.overlay.borrow();
-    // Not of all links: a supernode may have thousands of children.
-    let supernodes = overlay.supernodes.iter().map(|known| known.address.node);
-    let linked: BTreeMap<NodeId, SocketAddr> = supernodes
-        .filter_map(|peer| Some((peer, node.endpoint.direct_remote(&node.links.connection(peer)?)?)))
-        .collect();
     let home = overlay.home.as_ref().map(|home| home.address.node);
-    let rank = |peer: &NodeId| match linked.contains_key(peer) {
-        true if home == Some(*peer) => 0,
-        true if overlay.standby == Some(*peer) => 1,
-        true => 2,
-        false => 3,
-    };
-    let mut known: Vec<_> = overlay.supernodes.iter().filter(|known| known.address.node != node.id).collect();
+    // Not of all links: a supernode may have thousands of children.
+    let linked = |peer| node.endpoint.direct_remote(&node.links.connection(peer)?);
+    let others = overlay.supernodes.iter().map(|known| &known.address).filter(|known| known.node != node.id);
+    let mut known: Vec<_> = others.map(|known| (known, linked(known.node))).collect();
     // Stable: within a rank the nearest stays first.
-    known.sort_by_key(|known| rank(&known.address.node));
+    known.sort_by_key(|(known, linked)| match linked {
+        Some(_) if home == Some(known.node) => 0,
+        Some(_) if overlay.standby == Some(known.node) => 1,
+        Some(_) => 2,
+        None => 3,
+    });
     let mut observers: Vec<Observer> = Vec::new();
-    for supernode in known {
-        let peer = supernode.address.node;
-        match linked.get(&peer) {
-            Some(address) => observers.push(Observer { node: peer, address: *address, linked: true }),
-            None => observers.extend(
-                likely(&supernode.address.addresses, node.listen).into_iter().map(|address| Observer {
-                    node: peer,
-                    address,
-                    linked: false,
-                }),
-            ),
+    for (NodeAddress { node: peer, addresses }, linked) in known {
+        let observer = |address, linked| Observer { node: *peer, address, linked };
+        match linked {
+            Some(address) => observers.push(observer(address, true)),
+            None => {
+                let likely = likely(addresses, node.listen);
+                observers.extend(likely.into_iter().map(|address| observer(address, false)));
+            }
         }
     }
     observers.truncate(MAX_OBSERVERS);

@@ -55,7 +55,6 @@ use tending::Tending;
 use super::{
     CloseReason,
     budget::Charge,
-    links::Links,
     placement::{Group, Groups},
     world::World,
 };
@@ -199,7 +198,7 @@ impl Membership {
     /// that have just come, or are silent.
     pub(super) fn contacts(&self, group: Group, world: &World) -> Vec<NodeId> {
         let mut found: Vec<_> = self.table.members_in(self.groups().ids(group)).collect();
-        found.sort_by_cached_key(|node| (self.standing(node, world), self.distance(node, &world.links)));
+        found.sort_by_cached_key(|node| self.rank(node, world));
         found
     }
 
@@ -215,19 +214,19 @@ impl Membership {
         }
     }
 
-    fn distance(&self, node: &NodeId, links: &Links) -> (bool, bool, Duration) {
+    fn rank(&self, node: &NodeId, world: &World) -> (Standing, bool, Duration) {
         let kept = self.table.get(node).is_some_and(|known| known.mine);
-        (links.is_silent(node), !kept, links.rtt(node))
+        (self.standing(node, world), !kept, world.links.rtt(node))
     }
 
     /// By whom `to` is reached: itself if it is linked, else the nearest contact in its group, or in what was its group before a change; if there
     /// is none, the nearest mate, who may have one.
-    pub(super) fn route(&self, to: &NodeId, links: &Links) -> Option<NodeId> {
+    pub(super) fn route(&self, to: &NodeId, world: &World) -> Option<NodeId> {
         if self.is_member(to) {
             return Some(*to);
         }
         let nearest = |groups: Groups, id: &NodeId| {
-            self.table.members_in(groups.ids(groups.of(&id.0))).min_by_key(|node| self.distance(node, links))
+            self.table.members_in(groups.ids(groups.of(&id.0))).min_by_key(|node| self.rank(node, world))
         };
         let own = self.own.record().content.node;
         let before = || self.former_groups().and_then(|former| nearest(former, to));

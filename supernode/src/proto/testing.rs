@@ -100,6 +100,20 @@ pub(super) fn address(name: &str) -> NodeAddress {
     NodeAddress { node: node(name), addresses: vec![([127, 0, 0, 1], port).into()] }
 }
 
+pub(super) fn presence(name: &str, home: &str, wall: UnixMillis) -> Presence {
+    Presence {
+        node: node(name),
+        sequence: wall,
+        since: wall,
+        expires: wall.after(LIFETIME),
+        addresses: address(name).addresses,
+        home: node(home),
+        reach: nearmesh_common::nat::Reach::default(),
+        relays: false,
+        online: true,
+    }
+}
+
 pub(super) fn file(number: u32, name: &str) -> FileEntry {
     let hash = ContentHash(*blake3::hash(name.as_bytes()).as_bytes());
     FileEntry {
@@ -255,17 +269,7 @@ impl Net {
     }
 
     pub(super) fn presence(&self, name: &str, home: &str) -> Presence {
-        Presence {
-            node: node(name),
-            sequence: self.now.wall,
-            since: self.now.wall,
-            expires: self.now.wall.after(LIFETIME),
-            addresses: address(name).addresses,
-            home: node(home),
-            reach: nearmesh_common::nat::Reach::default(),
-            relays: false,
-            online: true,
-        }
+        presence(name, home, self.now.wall)
     }
 
     pub(super) fn seal(&self, name: &str, presence: &Presence) -> Signed<Presence> {

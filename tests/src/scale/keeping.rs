@@ -52,15 +52,15 @@ impl Net {
     /// at the next look, a fifth later.
     fn keeping_of(&self, own: Peer, other: Peer) -> Keeping {
         let (here, there) = (self.wanted(own, other), self.wanted(other, own));
+        let pace = here.min(there);
         let (pulse, ack) = (PULSE as f64, KEEP_ALIVE as f64);
-        let (sent, received) = match here.min(there) {
+        let (sent, received) = match pace {
             Pace::Calm => (ack, ack),
             _ if here < there => (pulse, ack),
             _ if there < here => (ack, pulse),
             _ if self.children[other as usize].home == own => (pulse, ack),
             _ => ((pulse + ack) / 2.0, (pulse + ack) / 2.0),
         };
-        let pace = here.min(there);
         let every = pace.keep_alive().as_secs_f64() * if pace == Pace::Calm { 1.0 } else { 1.2 };
         Keeping { sent: sent / every, received: received / every }
     }

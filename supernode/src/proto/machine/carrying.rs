@@ -25,7 +25,7 @@ impl Supernode {
         if *home == self.world.own() {
             return if self.children.contains(&signal.to) { Whither::Here } else { Whither::Nowhere };
         }
-        match self.membership.route(home, &self.world.links) {
+        match self.membership.route(home, &self.world) {
             Some(next) => Whither::Member(next),
             None => Whither::Nowhere,
         }

@@ -166,7 +166,7 @@ impl Crowd {
         let mut at = *from;
         for hops in 0..3 {
             let (membership, world) = self.supernodes.get(&at)?.membership();
-            let next = membership.route(to, &world.links)?;
+            let next = membership.route(to, world)?;
             if !self.links.contains(&(at, next)) {
                 return None;
             }

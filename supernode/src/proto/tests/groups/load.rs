@@ -4,7 +4,6 @@ use std::{collections::BTreeSet, time::Duration};
 
 use nearmesh_common::{
     NodeId,
-    presence::{LIFETIME, Presence},
     signed::Keyring,
     supernode_record::REFRESH,
     wire::{file::JournalMark, home::ToHome},
@@ -13,24 +12,13 @@ use nearmesh_common::{
 use super::crowd::{Crowd, name};
 use crate::proto::{
     Input, Peer,
-    testing::{address, node, user},
+    testing::{address, node, presence, user},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn attach(crowd: &mut Crowd, child: &str, home: &str) {
-    let presence = Presence {
-        node: node(child),
-        sequence: crowd.now.wall,
-        since: crowd.now.wall,
-        expires: crowd.now.wall.after(LIFETIME),
-        addresses: address(child).addresses,
-        home: node(home),
-        reach: nearmesh_common::nat::Reach::default(),
-        relays: false,
-        online: true,
-    };
-    let presence = (&crowd.keyring(child) as &dyn Keyring).seal(&presence);
+    let presence = (&crowd.keyring(child) as &dyn Keyring).seal(&presence(child, home, crowd.now.wall));
     let peer = Peer { node: node(child), user: user(child), observed: address(child).addresses[0] };
     crowd.hand(node(home), Input::LinkUp { peer });
     let message = ToHome::Attach { presence, journal: JournalMark::default() };
