@@ -202,7 +202,7 @@ fn a_net_that_was_split_in_two_grows_together_again() {
 fn a_net_that_was_split_for_longer_than_any_record_lives_grows_together_again() {
     let mut sim = settled(setup(6, 40));
     sim.split((0..46).filter(|process| process % 3 == 0).collect());
-    sim.run_for(supernode_record::LIFETIME * 3 / 2);
+    sim.run_for(supernode_record::LIFETIME * 4);
     sim.heal();
     sim.run_for(seconds(240));
     ask_around(&mut sim);

@@ -11,7 +11,7 @@
 //! within a minute.
 //!
 //! **Losing one another.** A link's end tells at once that somebody is gone; no other detector could know earlier. A mate that was lost is dialled again,
-//! with growing waits, and forgotten after many failures. One of those who are lost is tried every few
+//! with growing waits; of those who are lost for a day only a few are remembered. One of those who are lost is tried every few
 //! seconds however long its wait is, so that two halves of a net find each other soon; the first link between them is enough (`dials`).
 //!
 //! **Groups change.** For a while both divisions count, and no link is closed. A link is needed as long as either end says so; one that neither needs is closed then.
@@ -37,6 +37,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(test)]
+pub(super) use dials::REMEMBERED;
 use division::Division;
 use known::{Known, Stage};
 #[cfg(test)]
@@ -259,7 +261,7 @@ impl Membership {
         if !std::mem::replace(&mut known.greeted, true) {
             self.events.push_back(Event::Greet(from));
         }
-        known.tries = 0;
+        known.find();
         if known.is_member() {
             return;
         }
@@ -366,8 +368,8 @@ impl Membership {
             }
             if known.is_member() {
                 world.close(node, CloseReason::Unneeded);
-            } else if known.is_hopeless() {
-                self.table.remove(&node);
+            } else {
+                self.forget_if_hopeless(&node, world);
             }
         }
     }

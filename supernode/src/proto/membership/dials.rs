@@ -1,6 +1,9 @@
 //! Opening links: to those whose time has come, never too many at once.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use nearmesh_common::{NodeId, wire::NodeAddress};
 use rand::{RngExt, seq::IteratorRandom};
@@ -21,6 +24,8 @@ const MAX_AGAIN: usize = 16;
 const MAX_FIRST_DIALS: usize = 8;
 /// How long a dial may take, until the peer's hello (guess: longer than the transport gives it).
 pub(super) const DIAL_WAIT: Duration = Duration::from_secs(15);
+/// So many of those who are lost for long are remembered: they may be the other half of a small net that fell apart (guess: one that is there is enough).
+pub(in super::super) const REMEMBERED: usize = 8;
 /// Whoever was let go is not dialled for so long (guess).
 const LET_GO: Duration = Duration::from_secs(60);
 /// Who has fewer links dials whomever it knows, of whatever group: one of them may lie to it (guess).
@@ -60,6 +65,7 @@ impl Membership {
             let at = world.now.instant + LET_GO;
             self.table.set_stage(node, Stage::Resting { at, dial: self.dial_of(node) });
             self.trim_spares(node);
+            self.forget_if_hopeless(node, world);
         } else if !known.is_resting() {
             self.fail(node, world);
         }
@@ -107,7 +113,7 @@ impl Membership {
         else {
             return;
         };
-        known.tries = 0;
+        known.find();
         if self.is_of_ours(node) {
             self.be_restless();
         }
@@ -175,7 +181,7 @@ impl Membership {
         let alone = self.table.members().len() == 0;
         let some = if alone { MAX_FIRST_DIALS } else { 1 };
         let lost = |(_, known): &(&NodeId, &Known)| {
-            (alone || known.tries > 0) && known.is_resting() && known.may_serve()
+            known.is_lost() || alone && known.is_resting() && known.may_serve()
         };
         let ids = self.groups().ids(self.own_group());
         let mates = self.table.all_in(ids).filter(lost).map(|(node, _)| *node);
@@ -192,10 +198,22 @@ impl Membership {
         let Some(known) = self.table.get_mut(node) else { return };
         let at = known.fail(world);
         self.table.set_stage(node, Stage::Resting { at, dial: self.dial_of(node) });
-        if self.table.get(node).is_some_and(Known::is_hopeless) {
-            self.table.remove(node);
-        }
+        self.forget_if_hopeless(node, world);
         self.after_failure(node, world);
+    }
+
+    /// Forgets it if it left; and if it is lost for long, as others are, the one that is lost longest.
+    pub(super) fn forget_if_hopeless(&mut self, node: &NodeId, world: &World) {
+        let Some(known) = self.table.get(node) else { return };
+        if known.has_left() {
+            self.table.remove(node);
+        } else if known.lost_long_since(world.now).is_some() {
+            let lost = |(node, known): (&NodeId, &Known)| Some((known.lost_long_since(world.now)?, *node));
+            let lost: BTreeSet<_> = self.table.all().filter_map(lost).collect();
+            if lost.len() > REMEMBERED {
+                lost.first().map(|(_, longest)| self.table.remove(longest));
+            }
+        }
     }
 
     /// When somebody that is learnt of or whose group changed is dialled: of two mates who learn of each other at the same time one waits

@@ -15,10 +15,10 @@ use super::super::world::World;
 
 /// The wait before the first dial after a failure; it doubles with each.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// How often it doubles: up to two minutes.
-const DOUBLINGS: u8 = 8;
-/// Dials until a supernode is forgotten: more than an hour, so that a net that fell apart in two finds itself again.
-const MAX_TRIES: u8 = 40;
+/// How often it doubles: up to half an hour.
+const DOUBLINGS: u8 = 12;
+/// After so long whoever is lost may be forgotten (guess: longer than most outages).
+const LONG: Duration = Duration::from_secs(24 * 3600);
 
 /// How we stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,10 @@ pub(super) struct Known {
     pub(super) greeted: bool,
     /// Failures in a row.
     pub(super) tries: u8,
+    /// When the first of them was.
+    lost_at: Option<Instant>,
+    /// It stepped down, and its record is over.
+    left: bool,
     /// Whether we need the link.
     pub(super) mine: bool,
     /// Whether the other end needs the link.
@@ -71,6 +75,8 @@ impl Known {
             met_at: None,
             greeted: false,
             tries: 0,
+            lost_at: None,
+            left: false,
             mine: true,
             theirs: true,
         }
@@ -87,6 +93,7 @@ impl Known {
 
     pub(super) fn set_record(&mut self, record: Verified<SupernodeRecord>) {
         self.addresses = Vec::new();
+        self.left = false;
         self.record = Some(Box::new(record));
     }
 
@@ -118,7 +125,7 @@ impl Known {
 
     /// Whether it is worth dialling: it did not say that it stepped down.
     pub(super) fn may_serve(&self) -> bool {
-        self.record.as_ref().is_none_or(|record| record.content.serving)
+        !self.left && self.record.as_ref().is_none_or(|record| record.content.serving)
     }
 
     pub(super) fn is_member(&self) -> bool {
@@ -143,16 +150,33 @@ impl Known {
         let wait = FIRST_WAIT * (1 << self.tries.min(DOUBLINGS));
         let jitter = wait.mul_f64(world.rng.random_range(0.0..0.5));
         self.tries = self.tries.saturating_add(1);
+        self.lost_at.get_or_insert(world.now.instant);
         world.now.instant + wait + jitter
+    }
+
+    /// It answered, or somebody saw it alive.
+    pub(super) fn find(&mut self) {
+        (self.tries, self.lost_at) = (0, None);
     }
 
     /// It stepped down, and its record is over: it is not asked again.
     pub(super) fn give_up(&mut self) {
-        self.tries = MAX_TRIES;
+        self.left = true;
     }
 
-    /// Whether it is to be forgotten.
-    pub(super) fn is_hopeless(&self) -> bool {
-        self.is_resting() && self.record.is_none() && self.tries >= MAX_TRIES
+    /// Whether it failed since it was last found, and may be there again.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost_at.is_some() && self.is_resting() && self.may_serve()
+    }
+
+    /// Since when it is lost, if that is long ago.
+    pub(super) fn lost_long_since(&self, now: Now) -> Option<Instant> {
+        let lost_at = self.lost_at.filter(|_| self.is_lost())?;
+        (now.instant.saturating_duration_since(lost_at) >= LONG).then_some(lost_at)
+    }
+
+    /// Whether it left, and is to be forgotten.
+    pub(super) fn has_left(&self) -> bool {
+        self.left && self.is_resting()
     }
 }

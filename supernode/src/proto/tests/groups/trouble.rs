@@ -5,6 +5,7 @@ use std::time::Duration;
 use nearmesh_common::NodeId;
 
 use super::crowd::Crowd;
+use crate::proto::membership::REMEMBERED;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -50,4 +51,31 @@ fn halves_that_were_apart_for_ten_minutes_are_one_within_a_minute() {
         };
         assert_eq!(crowd.flaws_after(whole, SECOND * 120), Vec::<String>::new());
     }
+}
+
+#[test]
+fn halves_of_a_small_net_that_were_apart_for_days_are_one_within_a_minute() {
+    let mut crowd = Crowd::of(6);
+    crowd.part(true);
+    crowd.run(SECOND * 3600 * 60);
+    crowd.part(false);
+    crowd.run(SECOND * 60);
+    assert_eq!(crowd.lost_ways(|_, _| true), 0);
+}
+
+#[test]
+fn of_those_who_died_long_ago_only_a_few_are_remembered() {
+    let mut crowd = Crowd::of(30);
+    let dead: Vec<NodeId> = crowd.supernodes.keys().copied().take(27).collect();
+    crowd.kill(&dead);
+    crowd.run(SECOND * 3600 * 20);
+    let known = |crowd: &Crowd| -> Vec<usize> {
+        crowd.supernodes.values().map(|supernode| supernode.membership().0.known()).collect()
+    };
+    assert_eq!(known(&crowd), [29; 3], "it may be an outage");
+    crowd.dials = 0;
+    crowd.run(SECOND * 3600);
+    assert!(crowd.dials < 3 * 350, "{} dials in an hour", crowd.dials);
+    crowd.run(SECOND * 3600 * 5);
+    assert_eq!(known(&crowd), [2 + REMEMBERED; 3]);
 }
