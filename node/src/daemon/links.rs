@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dashmap::{DashMap, Entry, mapref::multiple::RefMutMulti};
+use dashmap::{DashMap, Entry};
 use futures_util::future::join_all;
 use nearmesh_common::{
     NodeId,
@@ -177,19 +177,6 @@ impl Links {
         }
     }
 
-    /// The same of all links, each as `pace` says.
-    pub fn want_all(&self, pace: impl Fn(&NodeId) -> Pace) {
-        let now = Instant::now();
-        let told = |mut link: RefMutMulti<'_, NodeId, Link>| {
-            let (node, link) = link.pair_mut();
-            Some((*node, link.pulse.want(pace(node), now)?))
-        };
-        let told: Vec<_> = self.table.iter_mut().filter_map(told).collect();
-        for (node, pace) in told {
-            self.send(node, LinkMessage::Pulse(pace));
-        }
-    }
-
     /// Every link, with its connection and what is known of its other end's life.
     pub(super) fn each_pulse(&self, mut look: impl FnMut(NodeId, &quinn::Connection, &mut Pulse)) {
         for mut link in self.table.iter_mut() {
@@ -221,12 +208,6 @@ impl Links {
     /// Every linked peer with its connection.
     pub fn connections(&self) -> Vec<(NodeId, quinn::Connection)> {
         self.table.iter().map(|link| (*link.key(), link.connection.clone())).collect()
-    }
-
-    /// These linked peers with their round trips, as the transport measures them.
-    pub fn rtts(&self, of: impl Fn(&NodeId) -> bool) -> Vec<(NodeId, Duration)> {
-        let chosen = self.table.iter().filter(|link| of(link.key()));
-        chosen.map(|link| (*link.key(), link.connection.rtt())).collect()
     }
 
     /// The round trip of the link to `node`, as the transport measures it.

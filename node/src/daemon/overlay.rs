@@ -50,8 +50,8 @@ pub use view::Overlay;
 
 /// How often round trips are read from the transport and the published view is renewed.
 const TICK: Duration = Duration::from_secs(1);
-/// The round trips of all links are told in one tick of so many: children matter only where one is to relay.
-const RTTS_OF_ALL: u32 = 10;
+/// All links are looked after in one tick of so many: a child's changes with what it says, and its round trip matters only where it is to relay.
+const ALL_LINKS_EVERY: u32 = 10;
 /// How long an authority that may promote itself looks for a supernode before it becomes the first.
 const FIRST_SUPERNODE_AFTER: Duration = Duration::from_secs(3);
 /// Inputs waiting for this task: beyond it whoever produces them waits.
@@ -268,6 +268,7 @@ impl OverlayTask {
                         self.note_where(from);
                     }
                     self.tell_supernode(supernode::Input::FromChild { from, message });
+                    self.pace(from);
                 }
                 None => self.answer_as_no_supernode(from, &message),
             },
@@ -328,30 +329,34 @@ impl OverlayTask {
     }
 
     fn on_tick(&mut self) {
-        if self.supernode.is_some() {
-            self.tell_rtts();
-        } else if self.should_be_the_first_supernode() {
+        self.ticks = self.ticks.wrapping_add(1);
+        self.look_after_links(self.ticks.is_multiple_of(ALL_LINKS_EVERY));
+        if self.should_be_the_first_supernode() {
             info!("no supernode of the net answers: this node, the net's authority, becomes the first");
             self.promote();
         }
-        self.pace_all();
         self.look_after_role();
         self.publish();
     }
 
-    /// Of members in each tick, of thousands of children now and then.
-    fn tell_rtts(&mut self) {
-        self.ticks = self.ticks.wrapping_add(1);
-        let all = self.ticks.is_multiple_of(RTTS_OF_ALL);
-        let Some(machine) = &self.supernode else { return };
-        for (node, rtt) in self.node.links.rtts(|node| all || machine.is_member(node)) {
-            self.tell_supernode(supernode::Input::Rtt { node, rtt });
+    /// How quick each link is, and what its round trip is: of members in each tick, of thousands of children now and then.
+    fn look_after_links(&mut self, all: bool) {
+        let nodes: Vec<NodeId> = match &self.supernode {
+            Some(machine) if !all => machine.members().map(|record| record.content.node).collect(),
+            _ => self.linked.keys().copied().collect(),
+        };
+        for node in nodes {
+            self.pace(node);
+            if let Some(rtt) = self.node.links.rtt(node) {
+                self.tell_supernode(supernode::Input::Rtt { node, rtt });
+            }
         }
     }
 
     /// A net of which nobody serves has nobody who could say that it is short of supernodes.
     fn should_be_the_first_supernode(&self) -> bool {
-        self.node.settings.promote == Promote::Auto
+        self.supernode.is_none()
+            && self.node.settings.promote == Promote::Auto
             && self.node.authority.is_some()
             && self.client.home().is_none()
             && self.started.elapsed() >= FIRST_SUPERNODE_AFTER

@@ -45,6 +45,10 @@ pub struct Pulse {
     sent_at: Instant,
     /// When it is looked at next: looking costs a microsecond, and there may be thousands.
     look_at: Instant,
+    /// It was not looked at since the peer answered: what came meanwhile may have come at once.
+    resting: bool,
+    /// The peer spoke while we rested: until it is quiet we do not.
+    lively: bool,
 }
 
 /// What is to be done about a link.
@@ -70,6 +74,8 @@ impl Pulse {
             heard_at: now,
             sent_at: now,
             look_at: now,
+            resting: false,
+            lively: false,
         }
     }
 
@@ -102,9 +108,15 @@ impl Pulse {
 
     /// `heard` grows with whatever the peer sends.
     pub fn look(&mut self, heard: u64, now: Instant) -> Due {
-        if heard != self.heard {
-            (self.heard, self.heard_at) = (heard, now);
+        let rested = std::mem::take(&mut self.resting);
+        let spoke = std::mem::replace(&mut self.heard, heard) != heard;
+        let answered = spoke && self.sent_at > self.heard_at;
+        if spoke {
             self.unproven = false;
+            self.lively |= rested;
+            if !rested {
+                self.heard_at = now;
+            }
         }
         let pace = if self.unproven { Pace::Quick } else { self.wanted.min(self.told) };
         self.look_at = now + pace.keep_alive() / LOOKS;
@@ -114,9 +126,17 @@ impl Pulse {
         }
         let mine = self.wanted < self.told || self.wanted == self.told && !self.ours;
         let unsaid = now.saturating_duration_since(self.sent_at);
-        if self.wanted == Pace::Calm || !mine || silent.min(unsaid) < self.wanted.keep_alive() {
+        if self.wanted == Pace::Calm || !mine {
             return Due::Nothing;
         }
+        if silent.min(unsaid) < self.wanted.keep_alive() {
+            if answered && !self.lively {
+                // Nothing is due before the next pulse.
+                (self.resting, self.look_at) = (true, now + self.wanted.keep_alive());
+            }
+            return Due::Nothing;
+        }
+        self.lively = spoke;
         self.sent_at = now;
         Due::Say(self.wanted)
     }
@@ -178,6 +198,7 @@ mod tests {
         ends: [Pulse; 2],
         heard: [u64; 2],
         said: [usize; 2],
+        looks: [usize; 2],
         now: Instant,
     }
 
@@ -186,7 +207,7 @@ mod tests {
         fn new() -> Self {
             let now = Instant::now();
             let ends = [Pulse::new(true, 0, now), Pulse::new(false, 0, now)];
-            let mut pair = Self { ends, heard: [1; 2], said: [0; 2], now };
+            let mut pair = Self { ends, heard: [1; 2], said: [0; 2], looks: [0; 2], now };
             pair.run(LOOK_EVERY, None);
             pair
         }
@@ -206,6 +227,7 @@ mod tests {
                     if !self.ends[end].is_due(self.now) {
                         continue;
                     }
+                    self.looks[end] += 1;
                     match self.ends[end].look(self.heard[end], self.now) {
                         Due::Nothing => {}
                         Due::End => return Some(self.now - began),
@@ -247,6 +269,42 @@ mod tests {
             let noticed = pair.run(MINUTE, Some(dead)).expect("it is noticed");
             assert!(noticed <= Pace::HOME.silence() + Pace::HOME.keep_alive(), "{noticed:?}");
         }
+    }
+
+    #[test]
+    fn an_idle_link_is_looked_at_when_something_is_due() {
+        let mut pair = Pair::new();
+        (0..2).for_each(|end| pair.want(end, Pace::HOME));
+        pair.run(MINUTE, None);
+        pair.looks = [0; 2];
+        pair.run(MINUTE, None);
+        assert!(pair.looks[1] <= 25, "{:?}", pair.looks);
+    }
+
+    #[test]
+    fn whoever_speaks_and_dies_between_two_looks_is_missed_no_later() {
+        for after in 1..40 {
+            let mut pair = Pair::new();
+            (0..2).for_each(|end| pair.want(end, Pace::HOME));
+            pair.run(MINUTE + LOOK_EVERY * after, None);
+            pair.heard[1] += 1;
+            let noticed = pair.run(MINUTE, Some(0)).expect("it is noticed");
+            assert!(noticed <= Pace::HOME.silence() + Pace::HOME.keep_alive() / LOOKS, "{noticed:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_lively_is_left_in_peace() {
+        let mut pair = Pair::new();
+        (0..2).for_each(|end| pair.want(end, Pace::HOME));
+        pair.run(MINUTE, None);
+        let before = pair.said[1];
+        for _ in 0..60 {
+            pair.heard = pair.heard.map(|heard| heard + 1);
+            assert_eq!(pair.run(Duration::from_secs(1), None), None);
+        }
+        assert!(pair.said[1] <= before + 1, "{:?}", pair.said);
+        assert_eq!(pair.run(MINUTE * 2, None), None);
     }
 
     #[test]

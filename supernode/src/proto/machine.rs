@@ -216,13 +216,8 @@ impl Supernode {
         as_home.min(self.pace_as_member(node))
     }
 
-    /// Whether it is a supernode that we are linked to.
-    pub fn is_member(&self, node: &NodeId) -> bool {
-        self.membership.is_member(node)
-    }
-
     fn pace_as_member(&self, node: &NodeId) -> Pace {
-        if !self.is_member(node) {
+        if !self.membership.is_member(node) {
             return Pace::Calm;
         }
         match self.membership.groups().bits() {

@@ -48,7 +48,8 @@ pub(super) const GRACE: Duration = Duration::from_secs(30);
 const RECONSIDER: Duration = Duration::from_secs(10);
 /// Groups whose surplus links are looked at after a change are spread over so many seconds (guess).
 const SETTLING: u64 = 30;
-/// How long until somebody nearer is looked for; doubles up to 16 times (guess: 128 groups in an hour cost 30 B/s of handshakes).
+/// How long until somebody nearer is looked for, up to three times as long: after the net was divided anew all groups are due at once. Doubles up to 16
+/// times (guess: 128 groups in an hour cost 30 B/s of handshakes).
 const IMPROVE: Duration = Duration::from_secs(300);
 const IMPROVE_DOUBLINGS: u8 = 4;
 /// A round trip that needs no improvement (guess: nobody notices).
@@ -286,7 +287,7 @@ impl Membership {
             return now + self.until_settled(world) + spread;
         }
         linked.sort_by_key(|node| self.table.get(node).map(|known| cost(node, known, &world.links)));
-        let (improve_at, improve) = self.tending.improve(group, now, world.rng.random_range(1.0..1.5));
+        let (improve_at, improve) = self.tending.improve(group, now, world.rng.random_range(1.0..3.0));
         let mut next = improve_at;
         for (rank, node) in linked.iter().enumerate() {
             let Some(known) = self.table.get_mut(node) else { continue };
