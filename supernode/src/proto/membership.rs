@@ -11,8 +11,8 @@
 //! within a minute.
 //!
 //! **Losing one another.** A link's end tells at once that somebody is gone; no other detector could know earlier. A mate that was lost is dialled again,
-//! with growing waits; of those who are lost for a day only a few are remembered. One of those who are lost is tried every few
-//! seconds however long its wait is, so that two halves of a net find each other soon; the first link between them is enough (`dials`).
+//! with growing waits; of those who are lost for a day only a few are remembered. Every few seconds one of those who are lost is
+//! tried whatever its wait, each the more seldom the longer it is lost, so that two halves of a net find each other soon; the first link between them is enough (`dials`).
 //!
 //! **Groups change.** For a while both divisions count, and no link is closed. A link is needed as long as either end says so; one that neither needs is closed then.
 //! Who is needed by too many lets go of some of them nevertheless (`surplus`).

@@ -1,9 +1,6 @@
 //! Opening links: to those whose time has come, never too many at once.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use nearmesh_common::{NodeId, wire::NodeAddress};
 use rand::{RngExt, seq::IteratorRandom};
@@ -85,8 +82,8 @@ impl Membership {
             false => self.table.all_in(ids.clone()).filter(resting).count() >= MAX_SPARES,
         };
         if (full || self.table.len() >= MAX_KNOWN) && !linked {
-            let worst = self.table.all_in(ids).filter(resting).max_by_key(|(_, known)| known.tries);
-            let Some((worst, _)) = worst.filter(|(_, known)| known.tries > 0) else { return false };
+            let worst = self.table.all_in(ids).filter(resting).max_by_key(|(_, known)| known.tries());
+            let Some((worst, _)) = worst.filter(|(_, known)| known.tries() > 0) else { return false };
             let worst = *worst;
             self.table.remove(&worst);
         }
@@ -98,7 +95,7 @@ impl Membership {
     /// How it is dialled: as soon as it is known, or only when its group lacks a contact.
     pub(super) fn dial_of(&self, node: &NodeId) -> Dial {
         let alone = self.is_of_ours(node) || self.table.members().len() < FEW_LINKS;
-        let failed = self.table.get(node).is_some_and(|known| known.tries > 0);
+        let failed = self.table.get(node).is_some_and(|known| known.tries() > 0);
         match (alone, failed) {
             (false, _) => Dial::OnNeed,
             (true, false) => Dial::First,
@@ -152,7 +149,7 @@ impl Membership {
 
     /// Dials, if not too many are dialled already; whether it does.
     pub(super) fn dial(&mut self, node: &NodeId, world: &mut World) -> bool {
-        let again = self.table.get(node).is_some_and(|known| known.tries > 0);
+        let again = self.table.get(node).is_some_and(|known| known.tries() > 0);
         if !self.may_dial(again) {
             return false;
         }
@@ -176,13 +173,11 @@ impl Membership {
         }
     }
 
-    /// Tries some of those who are lost, in spite of their waits: mates first. Who is alone tries harder.
+    /// Tries some of those who are lost, in spite of their waits, but ever more seldom: mates first. Who is alone tries harder.
     pub(super) fn probe(&mut self, world: &mut World) {
         let alone = self.table.members().len() == 0;
         let some = if alone { MAX_FIRST_DIALS } else { 1 };
-        let lost = |(_, known): &(&NodeId, &Known)| {
-            known.is_lost() || alone && known.is_resting() && known.may_serve()
-        };
+        let lost = |(_, known): &(&NodeId, &Known)| known.is_to_be_probed(alone, world.now);
         let ids = self.groups().ids(self.own_group());
         let mates = self.table.all_in(ids).filter(lost).map(|(node, _)| *node);
         let mut chosen: Vec<NodeId> = mates.sample(&mut world.rng, some);
@@ -202,17 +197,29 @@ impl Membership {
         self.after_failure(node, world);
     }
 
-    /// Forgets it if it left; and if it is lost for long, as others are, the one that is lost longest.
-    pub(super) fn forget_if_hopeless(&mut self, node: &NodeId, world: &World) {
+    /// Forgets it if it left; and if too many are lost for long, one of those who never answered, or else any.
+    pub(super) fn forget_if_hopeless(&mut self, node: &NodeId, world: &mut World) {
         let Some(known) = self.table.get(node) else { return };
         if known.has_left() {
             self.table.remove(node);
-        } else if known.lost_long_since(world.now).is_some() {
-            let lost = |(node, known): (&NodeId, &Known)| Some((known.lost_long_since(world.now)?, *node));
-            let lost: BTreeSet<_> = self.table.all().filter_map(lost).collect();
-            if lost.len() > REMEMBERED {
-                lost.first().map(|(_, longest)| self.table.remove(longest));
+        } else if known.is_lost_for_long(world.now) {
+            let lost = self.table.all().filter(|(_, known)| known.is_lost_for_long(world.now));
+            let lost: Vec<_> = lost.map(|(node, known)| (known.met_at.is_some(), *node)).collect();
+            let have_answered = lost.iter().all(|(has_answered, _)| *has_answered);
+            let worst = lost.iter().filter(|(has_answered, _)| *has_answered == have_answered);
+            if lost.len() > REMEMBERED
+                && let Some((_, worst)) = worst.choose(&mut world.rng)
+            {
+                self.table.remove(worst);
             }
+        }
+    }
+
+    /// It asks for a place, as no supernode does: who came back as a node is not called any more.
+    pub(in super::super) fn handle_asks_for_place(&mut self, node: &NodeId, world: &mut World) {
+        if let Some(known) = self.table.get_mut(node).filter(|known| !known.is_member()) {
+            known.give_up();
+            self.forget_if_hopeless(node, world);
         }
     }
 

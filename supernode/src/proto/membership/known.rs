@@ -15,10 +15,15 @@ use super::super::world::World;
 
 /// The wait before the first dial after a failure; it doubles with each.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// How often it doubles: up to half an hour.
+/// How often it doubles: up to 34 minutes, and half of that more.
 const DOUBLINGS: u8 = 12;
 /// After so long whoever is lost may be forgotten (guess: longer than most outages).
 const LONG: Duration = Duration::from_secs(24 * 3600);
+/// Who is lost is probed after this part of the time that it has been lost: after ten minutes every 15 s, and ever more seldom (guess).
+const PROBED_AFTER: u32 = 40;
+/// But at least this often, and by one who is alone: so that the halves of a net that was apart for long are one within minutes (guess).
+const PROBED_WITHIN: Duration = Duration::from_secs(600);
+const PROBED_ALONE_WITHIN: Duration = Duration::from_secs(120);
 
 /// How we stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +47,14 @@ pub(super) enum Dial {
     Again,
 }
 
+/// Failures in a row.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    since: Instant,
+    last: Instant,
+    tries: u8,
+}
+
 /// A supernode: its record, if we saw one, and how we stand.
 #[derive(Debug)]
 pub(super) struct Known {
@@ -49,15 +62,12 @@ pub(super) struct Known {
     /// Where it is, if there is no record to say it.
     addresses: Vec<SocketAddr>,
     pub(super) stage: Stage,
-    /// When it said hello on the present link, if it did.
+    /// When it last said hello on a new link, if it ever did.
     pub(super) met_at: Option<Instant>,
     /// Whether we said hello on the present link.
     pub(super) greeted: bool,
-    /// Failures in a row.
-    pub(super) tries: u8,
-    /// When the first of them was.
-    lost_at: Option<Instant>,
-    /// It stepped down, and its record is over.
+    lost: Option<Lost>,
+    /// It stepped down and its record is over, or it asked for a place as a node does.
     left: bool,
     /// Whether we need the link.
     pub(super) mine: bool,
@@ -74,8 +84,7 @@ impl Known {
             stage,
             met_at: None,
             greeted: false,
-            tries: 0,
-            lost_at: None,
+            lost: None,
             left: false,
             mine: true,
             theirs: true,
@@ -147,32 +156,45 @@ impl Known {
 
     /// A link or a dial failed: when to try again.
     pub(super) fn fail(&mut self, world: &mut World) -> Instant {
-        let wait = FIRST_WAIT * (1 << self.tries.min(DOUBLINGS));
-        let jitter = wait.mul_f64(world.rng.random_range(0.0..0.5));
-        self.tries = self.tries.saturating_add(1);
-        self.lost_at.get_or_insert(world.now.instant);
-        world.now.instant + wait + jitter
+        let now = world.now.instant;
+        let Lost { since, tries, .. } = self.lost.unwrap_or(Lost { since: now, last: now, tries: 0 });
+        self.lost = Some(Lost { since, last: now, tries: tries.saturating_add(1) });
+        let wait = FIRST_WAIT * (1 << tries.min(DOUBLINGS));
+        now + wait + wait.mul_f64(world.rng.random_range(0.0..0.5))
     }
 
     /// It answered, or somebody saw it alive.
     pub(super) fn find(&mut self) {
-        (self.tries, self.lost_at) = (0, None);
+        self.lost = None;
     }
 
-    /// It stepped down, and its record is over: it is not asked again.
+    /// How often in a row it failed.
+    pub(super) fn tries(&self) -> u8 {
+        self.lost.map_or(0, |lost| lost.tries)
+    }
+
+    /// It is no supernode any more: it is not asked again before it says that it is one.
     pub(super) fn give_up(&mut self) {
         self.left = true;
     }
 
     /// Whether it failed since it was last found, and may be there again.
     pub(super) fn is_lost(&self) -> bool {
-        self.lost_at.is_some() && self.is_resting() && self.may_serve()
+        self.lost.is_some() && self.is_resting() && self.may_serve()
     }
 
-    /// Since when it is lost, if that is long ago.
-    pub(super) fn lost_long_since(&self, now: Now) -> Option<Instant> {
-        let lost_at = self.lost_at.filter(|_| self.is_lost())?;
-        (now.instant.saturating_duration_since(lost_at) >= LONG).then_some(lost_at)
+    /// Whether it is lost and was not tried for some time, seen by one who has no link at all or some.
+    pub(super) fn is_to_be_probed(&self, alone: bool, now: Now) -> bool {
+        let Some(lost) = self.lost else { return alone && self.is_at_hand(now) };
+        let within = if alone { PROBED_ALONE_WITHIN } else { PROBED_WITHIN };
+        let wait = now.instant.saturating_duration_since(lost.since) / PROBED_AFTER;
+        self.is_lost() && now.instant.saturating_duration_since(lost.last) >= wait.min(within)
+    }
+
+    /// Whether it has been lost for long.
+    pub(super) fn is_lost_for_long(&self, now: Now) -> bool {
+        let lost = self.lost.filter(|_| self.is_lost());
+        lost.is_some_and(|lost| now.instant.saturating_duration_since(lost.since) >= LONG)
     }
 
     /// Whether it left, and is to be forgotten.

@@ -19,6 +19,7 @@ use rand::{
     RngExt,
     seq::{IndexedRandom, IteratorRandom, SliceRandom},
 };
+use rand_chacha::ChaCha8Rng;
 
 use super::{
     super::{links::Links, placement::Group, world::World},
@@ -48,8 +49,8 @@ pub(super) const GRACE: Duration = Duration::from_secs(30);
 const RECONSIDER: Duration = Duration::from_secs(10);
 /// Groups whose surplus links are looked at after a change are spread over so many seconds (guess).
 const SETTLING: u64 = 30;
-/// How long until somebody nearer is looked for, up to three times as long: after the net was divided anew all groups are due at once. Doubles up to 16
-/// times (guess: 128 groups in an hour cost 30 B/s of handshakes).
+/// How long until somebody nearer is looked for; doubles up to 16 times (guess: 128 groups in an hour cost 30 B/s of handshakes). The first time
+/// up to three times as long: after the net was divided anew all groups would be due at once.
 const IMPROVE: Duration = Duration::from_secs(300);
 const IMPROVE_DOUBLINGS: u8 = 4;
 /// A round trip that needs no improvement (guess: nobody notices).
@@ -117,14 +118,16 @@ impl Tending {
     }
 
     /// When to look for somebody nearer, and whether it is time; the first time counts from now.
-    fn improve(&mut self, group: Group, now: Instant, chance: f64) -> (Instant, bool) {
+    fn improve(&mut self, group: Group, now: Instant, rng: &mut ChaCha8Rng) -> (Instant, bool) {
         let Some(tended) = self.groups.get_mut(&group) else { return (now + IMPROVE, false) };
         let is_due = tended.improve_at.is_some_and(|at| at <= now);
         if is_due {
             tended.improved = tended.improved.saturating_add(1).min(IMPROVE_DOUBLINGS);
         }
         if is_due || tended.improve_at.is_none() {
-            tended.improve_at = Some(now + (IMPROVE * (1 << tended.improved)).mul_f64(chance));
+            let spread = if is_due { 1.0..1.5 } else { 1.0..3.0 };
+            let wait = (IMPROVE * (1 << tended.improved)).mul_f64(rng.random_range(spread));
+            tended.improve_at = Some(now + wait);
         }
         (tended.improve_at.unwrap_or(now + IMPROVE), is_due)
     }
@@ -177,7 +180,7 @@ impl Membership {
         }
         let ids = self.groups().ids(self.groups().of(&last.0));
         let resting = self.table.all_in(ids).filter(|(_, known)| known.is_resting());
-        let mut resting: Vec<_> = resting.map(|(node, known)| (known.tries, node == last, *node)).collect();
+        let mut resting: Vec<_> = resting.map(|(node, known)| (known.tries(), node == last, *node)).collect();
         resting.sort_unstable();
         for (.., node) in resting.into_iter().skip(MAX_SPARES) {
             self.table.remove(&node);
@@ -240,7 +243,7 @@ impl Membership {
         let most = if linked.is_empty() { 2 * CONTACTS } else { CONTACTS };
         let lacking = most.saturating_sub(linked.len() + dialling).min(CONTACTS);
         let at_hand = self.table.all_in(ids).filter(|(_, known)| known.is_at_hand(world.now));
-        let mut at_hand: Vec<(u8, NodeId)> = at_hand.map(|(node, known)| (known.tries, *node)).collect();
+        let mut at_hand: Vec<(u8, NodeId)> = at_hand.map(|(node, known)| (known.tries(), *node)).collect();
         at_hand.shuffle(&mut world.rng);
         at_hand.sort_by_key(|(tries, _)| *tries);
         if !linked.is_empty() && !self.tending.has_tried(group) {
@@ -287,7 +290,7 @@ impl Membership {
             return now + self.until_settled(world) + spread;
         }
         linked.sort_by_key(|node| self.table.get(node).map(|known| cost(node, known, &world.links)));
-        let (improve_at, improve) = self.tending.improve(group, now, world.rng.random_range(1.0..3.0));
+        let (improve_at, improve) = self.tending.improve(group, now, &mut world.rng);
         let mut next = improve_at;
         for (rank, node) in linked.iter().enumerate() {
             let Some(known) = self.table.get_mut(node) else { continue };
@@ -315,7 +318,7 @@ impl Membership {
 
     fn look_for_nearer(&mut self, group: Group, contact: NodeId, world: &mut World) {
         let ids = self.groups().ids(group);
-        let fresh = |known: &Known| known.tries == 0 && known.is_at_hand(world.now);
+        let fresh = |known: &Known| known.tries() == 0 && known.is_at_hand(world.now);
         let spares = self.table.all_in(ids).filter(|(_, known)| fresh(known)).map(|(node, _)| *node);
         match spares.choose(&mut world.rng).filter(|_| self.may_dial(false)) {
             Some(spare) => drop(self.dial(&spare, world)),

@@ -190,3 +190,17 @@ fn a_member_of_another_group_hides_nobody() {
     net.run(SECOND * 2);
     assert_eq!(net.whereabouts("alice", &others[1], "bob"), [(node(&others[0]), true)]);
 }
+
+#[test]
+fn a_supernode_that_comes_back_as_a_node_is_left_in_peace() {
+    let mut net = settled(4);
+    net.kill("s3");
+    net.run(SECOND * 3600);
+    net.attach("s3", "s0", 0);
+    net.sent.clear();
+    net.run(SECOND * 3600 * 3);
+    let called = net.sent.iter().filter(|(from, to, message)| {
+        *from == node("s0") && *to == node("s3") && matches!(message, LinkMessage::Mesh(_))
+    });
+    assert_eq!(called.count(), 0);
+}
