@@ -381,8 +381,8 @@ impl Net {
             outcome.right += 1;
         } else {
             outcome.wrong(|| {
-                let Asked { asker, home, target, target_home, at, cost, .. } = &asked;
-                format!("{asker} at {home} did not find the file of {target} at {target_home} (asked at {at}, {cost:?})")
+                let Asked { asker, home, target, target_home, target_since, at, cost, .. } = &asked;
+                format!("{asker} at {home} did not find the file of {target} at {target_home} (there since {target_since}, asked at {at}, {cost:?})")
             });
         }
     }
@@ -411,8 +411,8 @@ impl Net {
                 outcome.right += 1;
             } else {
                 outcome.wrong(|| {
-                    let Asked { asker, home, target, target_home, at, .. } = &asked;
-                    format!("{asker} at {home} was shown {target} at {shown:?}, not at {target_home} (asked at {at})")
+                    let Asked { asker, home, target, target_home, target_since, at, .. } = &asked;
+                    format!("{asker} at {home} was shown {target} at {shown:?}, not at {target_home} (there since {target_since}, asked at {at})")
                 });
             }
         }
@@ -423,7 +423,8 @@ impl Net {
         let Some(target) = self.children.get(asked.target as usize) else { return false };
         let stayed = target.home == asked.target_home && target.home_since == asked.target_since;
         let reached = asked.target_home != NOBODY && !self.separated(asked.asker, asked.target);
-        stayed && reached && self.is_alive(asked.target_home)
+        let leaves = asked.target == asked.target_home && self.leaves(asked.target);
+        stayed && reached && self.is_alive(asked.target_home) && !leaves
     }
 }
 

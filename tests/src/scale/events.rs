@@ -137,6 +137,13 @@ impl Net {
         self.supers.get(peer as usize).is_some_and(Option::is_some)
     }
 
+    /// Whether a supernode is about to leave, and its own node with it.
+    pub(super) fn leaves(&self, peer: Peer) -> bool {
+        let machine = self.supers.get(peer as usize).and_then(Option::as_ref).map(|running| &running.machine);
+        let own = machine.and_then(|machine| machine.members().next());
+        own.is_some_and(|own| own.content.capacity == 0)
+    }
+
     /// Whether a peer is a supernode now.
     pub fn serves(&self, peer: Peer) -> bool {
         self.is_alive(peer)

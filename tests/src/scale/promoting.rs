@@ -13,7 +13,7 @@ use rand::RngExt;
 use super::{
     Event, Net,
     calendar::{Moment, nanos},
-    child::{KNOWN, Stage},
+    child::KNOWN,
     links::Role as LinkRole,
     names::{self, NOBODY, Peer},
 };
@@ -156,7 +156,10 @@ impl Net {
         if let Some(role) = self.roles.get_mut(&peer) {
             (role.drained_at, role.told) = (self.calendar.now() + nanos(DRAIN), None);
         }
-        self.seek_home(peer);
+        if self.children[peer as usize].home == peer {
+            self.lose_home(peer);
+            self.plan_child(peer);
+        }
         self.tell_role(peer, Input::Serving(false));
     }
 
@@ -174,14 +177,5 @@ impl Net {
         if self.children[peer as usize].home == peer {
             self.child_link_gone(peer, peer);
         }
-    }
-
-    /// Looks for a home as if it had lost the one it has.
-    fn seek_home(&mut self, peer: Peer) {
-        let now = self.calendar.now();
-        let child = &mut self.children[peer as usize];
-        child.stage = Stage::Resting;
-        child.until = now + 1;
-        self.plan_child(peer);
     }
 }
