@@ -19,7 +19,6 @@ use rand::{
     RngExt,
     seq::{IndexedRandom, IteratorRandom, SliceRandom},
 };
-use rand_chacha::ChaCha8Rng;
 
 use super::{
     super::{links::Links, placement::Group, world::World},
@@ -118,15 +117,15 @@ impl Tending {
     }
 
     /// When to look for somebody nearer, and whether it is time; the first time counts from now.
-    fn improve(&mut self, group: Group, now: Instant, rng: &mut ChaCha8Rng) -> (Instant, bool) {
+    fn improve(&mut self, group: Group, now: Instant, chance: f64) -> (Instant, bool) {
         let Some(tended) = self.groups.get_mut(&group) else { return (now + IMPROVE, false) };
         let is_due = tended.improve_at.is_some_and(|at| at <= now);
         if is_due {
             tended.improved = tended.improved.saturating_add(1).min(IMPROVE_DOUBLINGS);
         }
         if is_due || tended.improve_at.is_none() {
-            let spread = if is_due { 1.0..1.5 } else { 1.0..3.0 };
-            let wait = (IMPROVE * (1 << tended.improved)).mul_f64(rng.random_range(spread));
+            let spread = if is_due { 0.5 } else { 2.0 };
+            let wait = (IMPROVE * (1 << tended.improved)).mul_f64(1.0 + spread * chance);
             tended.improve_at = Some(now + wait);
         }
         (tended.improve_at.unwrap_or(now + IMPROVE), is_due)
@@ -290,7 +289,7 @@ impl Membership {
             return now + self.until_settled(world) + spread;
         }
         linked.sort_by_key(|node| self.table.get(node).map(|known| cost(node, known, &world.links)));
-        let (improve_at, improve) = self.tending.improve(group, now, &mut world.rng);
+        let (improve_at, improve) = self.tending.improve(group, now, world.rng.random_range(0.0..1.0));
         let mut next = improve_at;
         for (rank, node) in linked.iter().enumerate() {
             let Some(known) = self.table.get_mut(node) else { continue };
