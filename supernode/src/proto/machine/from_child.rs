@@ -111,9 +111,7 @@ impl Supernode {
     }
 
     fn on_attach(&mut self, from: NodeId, presence: Signed<Presence>, journal: JournalMark) {
-        if from != self.world.own() {
-            self.membership.handle_asks_for_place(&from, &mut self.world);
-        }
+        self.membership.handle_asks_for_place(&from, &mut self.world);
         if !self.takes_children() && from != self.world.own() {
             if self.membership.records().nth(1).is_some() {
                 return self.redirect(from);

@@ -186,9 +186,9 @@ impl Known {
     /// Whether it is lost and was not tried for some time, seen by one who has no link at all or some.
     pub(super) fn is_to_be_probed(&self, alone: bool, now: Now) -> bool {
         let Some(lost) = self.lost else { return alone && self.is_at_hand(now) };
+        let since = |at| now.instant.saturating_duration_since(at);
         let within = if alone { PROBED_ALONE_WITHIN } else { PROBED_WITHIN };
-        let wait = now.instant.saturating_duration_since(lost.since) / PROBED_AFTER;
-        self.is_lost() && now.instant.saturating_duration_since(lost.last) >= wait.min(within)
+        self.is_lost() && since(lost.last) >= (since(lost.since) / PROBED_AFTER).min(within)
     }
 
     /// Whether it has been lost for long.
