@@ -33,7 +33,7 @@ pub use stream::Open;
 use crate::{NodeId, pace::Pace};
 
 /// Between members. The number changes whenever any message in this module does.
-pub const ALPN: &[u8] = b"nearmesh/6";
+pub const ALPN: &[u8] = b"nearmesh/7";
 /// Between a newcomer and the authority.
 pub const ENROL_ALPN: &[u8] = b"nearmesh-enrol/1";
 
@@ -55,8 +55,8 @@ pub enum LinkMessage {
     ToChild(home::ToChild),
     /// Between supernodes.
     Mesh(mesh::Mesh),
-    /// I live, and you hear from me this often: take three that you miss for my end. Both sides' transport keeps the link alive
-    /// at [`Pace::Calm`] without it; a link is as quick as the quicker of its ends wants it.
+    /// I live, and you hear from me this often: take [`Pace::silence`] for my end. Both sides' transport keeps the link alive
+    /// at [`Pace::Slow`] without it; a link is as quick as the quicker of its ends wants it.
     Pulse(Pace),
 }
 

@@ -184,7 +184,7 @@ pub enum Output {
         /// How many answers are wanted.
         rounds: u32,
     },
-    /// The end of a link must be noticed so soon. What was not said is [`Pace::Calm`].
+    /// The end of a link must be noticed so soon. Until something is said of it: at [`Pace::Calm`].
     Pace {
         /// To whom.
         node: NodeId,

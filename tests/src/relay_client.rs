@@ -145,7 +145,7 @@ pub fn transport_config(max_mtu: u16) -> Arc<TransportConfig> {
     paced(max_mtu, Pace::Quick)
 }
 
-/// The same, with a keep-alive of this pace: a link is dialled at [`Pace::Calm`].
+/// The same, with a keep-alive of this pace: a link is dialled at [`Pace::Slow`].
 pub fn paced(max_mtu: u16, pace: Pace) -> Arc<TransportConfig> {
     let mut discovery = quinn::MtuDiscoveryConfig::default();
     discovery.upper_bound(max_mtu);

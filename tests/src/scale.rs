@@ -117,6 +117,8 @@ pub struct Net {
     pub workload: Arc<Workload>,
     /// What was said.
     pub traffic: Traffic,
+    /// What keep-alives were saved by it.
+    spoken: keeping::Spoken,
     /// What was asked, and what came of it.
     pub asking: Asking,
     /// How long nodes were without a home.
@@ -194,6 +196,7 @@ impl Net {
             put_off: 0,
             workload,
             traffic: Traffic::new(setup.measure_every),
+            spoken: keeping::Spoken::default(),
             asking: Asking::default(),
             waits: Waits::default(),
             digest: Digest::default(),

@@ -134,7 +134,7 @@ impl Links {
     }
 
     async fn try_dial(self: &Arc<Self>, node: &Arc<Node>, peer: &NodeAddress) -> Result<(), LinkError> {
-        let lease = node.connect(&Target { pace: Pace::Calm, ..peer.clone().into() }).await?;
+        let lease = node.connect(&Target { pace: Pace::Slow, ..peer.clone().into() }).await?;
         let connection = lease.connection().clone();
         let signer = super::accept::identify(&connection).ok_or(LinkError::Unidentified)?;
         // Before anything of this link can be answered.

@@ -252,6 +252,7 @@ impl OverlayTask {
             self.client.handle(client::Input::LinkUp { node }, now());
         }
         self.tell_supernode(supernode::Input::LinkUp { peer });
+        self.pace(node);
     }
 
     fn on_message(&mut self, from: NodeId, message: LinkMessage) {

@@ -10,7 +10,7 @@ use super::congestion::{FreshOnChange, PathEpoch};
 
 /// A member that is silent for so long is gone, on a connection that serves whoever waits for something. The first keep-alive into the
 /// silence starts this anew (RFC 9000, section 10.1), so a dead peer is noticed after [`KEEP_ALIVE`] more at worst. Links
-/// are dialled at [`Pace::Calm`], and are as quick as they must be by pulses of their own: QUIC settles its timeouts once and for all.
+/// are dialled at [`Pace::Slow`], and are as quick as they must be by pulses of their own: QUIC settles its timeouts once and for all.
 pub const IDLE_TIMEOUT: Duration = Pace::Quick.silence();
 /// Who dialled a connection that has nothing to say says so this often. The other side only acknowledges, which tells both that the other
 /// lives.
@@ -63,7 +63,7 @@ pub(crate) fn member(pace: Pace) -> Arc<TransportConfig> {
 /// For members who dial us. Of the two ends' idle timeouts the shorter one holds on both (RFC 9000, section 10.1); the end that dialled
 /// keeps the connection alive, and we answer.
 pub(crate) fn member_accepted() -> Arc<TransportConfig> {
-    let mut config = common(Pace::Calm.silence(), FEW_STREAMS, MAX_MTU);
+    let mut config = common(Pace::Slow.silence(), FEW_STREAMS, MAX_MTU);
     for_transfers(&mut config);
     Arc::new(config)
 }

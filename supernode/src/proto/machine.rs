@@ -212,19 +212,19 @@ impl Supernode {
 
     /// How soon the end of the link to `node` must be noticed for our own sake. A child may die before it says what it needs.
     pub fn pace(&self, node: &NodeId) -> Pace {
-        let as_home = if self.children.contains(node) { Pace::HOME } else { Pace::Calm };
+        let as_home = if self.children.contains(node) { Pace::HOME } else { Pace::Slow };
         as_home.min(self.pace_as_member(node))
     }
 
     fn pace_as_member(&self, node: &NodeId) -> Pace {
         if !self.membership.is_member(node) {
-            return Pace::Calm;
+            return Pace::Slow;
         }
         match self.membership.groups().bits() {
             0 if self.membership.members().len() <= FEW_LINKS => Pace::Quick,
             0 => Pace::Steady,
             _ if self.membership.is_mate(node) => Pace::Steady,
-            _ => Pace::Calm,
+            _ => Pace::Slow,
         }
     }
 

@@ -87,7 +87,7 @@ impl Child {
         let tls = membership.client_config().expect("a member's TLS");
         let mut config =
             ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).expect("a configuration")));
-        config.transport_config(paced(transport::MAX_MTU, Pace::Calm));
+        config.transport_config(paced(transport::MAX_MTU, Pace::Slow));
         let connecting = socket.connect_with(config, address, &home.dns_name()).expect("it dials");
         let connection = timeout(PATIENCE, connecting).await.ok()?.ok()?;
         let (mut send, mut receive) = connection.open_bi().await.ok()?;

@@ -126,8 +126,10 @@ impl Net {
             self.traffic.unsent += 1;
             return;
         };
-        side.arrives = side.arrives.max(now + way);
-        let (link, at) = (side.id, side.arrives);
+        let (before, at) = (side.arrives, side.arrives.max(now + way));
+        side.arrives = at;
+        let link = side.id;
+        self.note_spoken((from, to), before);
         let cause = match message {
             LinkMessage::ToHome(_) => handling,
             _ => self.asking.cause((from, to), &message, handling, now),

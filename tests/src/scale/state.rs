@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{
     Net,
     figures::{Histogram, Summary},
+    keeping::Spoken,
     names::Peer,
 };
 
@@ -149,6 +150,7 @@ impl Net {
     /// Counters of what was said begin anew.
     pub fn reset_traffic(&mut self) {
         self.traffic.reset();
+        self.spoken = Spoken::from(self.calendar.now());
         (self.switches, self.put_off) = (0, 0);
         for running in self.supers.iter_mut().flatten() {
             (running.sent, running.received) = (0, 0);

@@ -128,7 +128,7 @@ impl Sim {
     pub(super) fn pace(&self, a: End, b: End) -> Pace {
         let wants = |own: End, other: End| {
             let running = self.processes[own.0].running.as_ref();
-            running.map_or(Pace::Calm, |running| running.pace(own.1, &self.processes[other.0].node))
+            running.map_or(Pace::Slow, |running| running.pace(own.1, &self.processes[other.0].node))
         };
         wants(a, b).min(wants(b, a))
     }

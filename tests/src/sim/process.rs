@@ -69,7 +69,7 @@ impl Running {
     pub(super) fn pace(&self, role: Role, node: &NodeId) -> Pace {
         match role {
             Role::Client => self.paces.get(node).copied().unwrap_or(Pace::Calm),
-            Role::Supernode => self.supernode.as_ref().map_or(Pace::Calm, |machine| machine.pace(node)),
+            Role::Supernode => self.supernode.as_ref().map_or(Pace::Slow, |machine| machine.pace(node)),
         }
     }
 

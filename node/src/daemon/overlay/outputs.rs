@@ -73,6 +73,7 @@ impl OverlayTask {
         self.wanted.insert(node);
         if node == self.node.id || self.linked.contains_key(&node) {
             self.client.handle(client::Input::LinkUp { node }, now());
+            self.pace(node);
         } else {
             self.dial(peer);
         }

@@ -13,8 +13,9 @@ impl OverlayTask {
 
     /// What a supernode's link is for changes with every group that divides, and with whoever becomes its child.
     pub(super) fn pace(&self, node: NodeId) {
-        let as_node = self.paces.get(&node).copied().unwrap_or(Pace::Calm);
-        let as_supernode = self.supernode.as_ref().map_or(Pace::Calm, |machine| machine.pace(&node));
+        let unsaid = if self.wanted.contains(&node) { Pace::Calm } else { Pace::Slow };
+        let as_node = self.paces.get(&node).copied().unwrap_or(unsaid);
+        let as_supernode = self.supernode.as_ref().map_or(Pace::Slow, |machine| machine.pace(&node));
         self.node.links.want(node, as_node.min(as_supernode));
     }
 }

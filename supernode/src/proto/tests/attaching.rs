@@ -474,14 +474,14 @@ fn a_child_that_dies_before_it_says_anything_more_is_noticed_as_soon_as_any_othe
     net.attach("alice", "s0", 0);
     assert_eq!(net.supernode("s0").pace(&node("alice")), Pace::HOME);
     net.cut("alice", "s0");
-    assert_eq!(net.supernode("s0").pace(&node("alice")), Pace::Calm, "it may come back as a standby");
+    assert_eq!(net.supernode("s0").pace(&node("alice")), Pace::Slow, "it may come back as a standby");
 }
 
 #[test]
 fn a_full_mesh_of_few_is_quick_and_one_of_many_is_not() {
     let net = Net::of(4);
     assert_eq!(net.supernode("s0").pace(&node("s1")), Pace::Quick);
-    assert_eq!(net.supernode("s0").pace(&node("stranger")), Pace::Calm);
+    assert_eq!(net.supernode("s0").pace(&node("stranger")), Pace::Slow);
     let net = Net::of(FEW_LINKS + 2);
     assert_eq!(net.supernode("s0").pace(&node("s1")), Pace::Steady);
 }
