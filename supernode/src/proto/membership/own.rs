@@ -21,6 +21,8 @@ const STEP_DIVISOR: u32 = 20;
 /// A step that is told at once beyond our own group too, where there are many more: a tenth. And after how long a smaller one is (guess: a rush is
 /// told in few records, and whoever judges how full the net is soon sees where it settled).
 const WIDE_STEP_DIVISOR: u32 = 10;
+/// In a net of more than 32 groups it can wait as well: there are 3,000 supernodes, which no rush fills in a minute (guess).
+const MANY_GROUPS_BITS: u8 = 6;
 const WIDE_EVERY: Duration = Duration::from_secs(60);
 /// A clear step of our group's size: an eighth, which is a sixteenth in the estimate of the number of groups (guess).
 const SIZE_DIVISOR: u16 = 8;
@@ -155,7 +157,8 @@ impl Own {
     fn wide_due(&self) -> Instant {
         let all = STEP_PER_LINK * self.links;
         let small = self.is_step(self.told.children, STEP_DIVISOR).then_some(WIDE_EVERY);
-        let large = self.is_step(self.told.children, WIDE_STEP_DIVISOR).then_some(STEP_EVERY);
+        let divisor = if self.record.content.group_bits >= MANY_GROUPS_BITS { 1 } else { WIDE_STEP_DIVISOR };
+        let large = self.is_step(self.told.children, divisor).then_some(STEP_EVERY);
         let size = self.is_size_step().then_some(SIZE_EVERY);
         let wait = [small, large, size].into_iter().flatten().min();
         wait.map_or(self.refresh_at, |wait| self.refresh_at.min(self.told.at + wait.max(all)))
