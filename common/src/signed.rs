@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use thiserror::Error;
 
 use crate::{NodeId, UnixMillis, UserName, codec};
@@ -47,6 +47,10 @@ pub struct Parts {
     /// Ed25519, over context, a zero byte and payload.
     pub signature: Box<[u8]>,
 }
+
+/// A record for somebody who holds an earlier one of the same signer: it travels without the certificate, two thirds of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewal<T>(Signed<T>);
 
 /// Who signed, as its certificate says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +139,35 @@ impl dyn Keyring + '_ {
         let signer = self.check(&message, &signed.certificate, &signed.signature, wall)?;
         let content = codec::decode(&signed.payload).map_err(|_| VerifyError::Content)?;
         Ok(Verified { content, signer, signed })
+    }
+}
+
+impl<T> Renewal<T> {
+    /// Of `signed`, whose certificate the other end holds.
+    pub fn of(signed: Signed<T>) -> Self {
+        Self(signed)
+    }
+
+    /// The record, with the certificate of one that the same signer made `before`. It is as little believed as any other.
+    pub fn completed(mut self, before: &Signed<T>) -> Signed<T> {
+        if self.0.certificate.is_empty() {
+            self.0.certificate.clone_from(&before.certificate);
+        }
+        self.0
+    }
+}
+
+impl<T> Serialize for Renewal<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&self.0.payload, &self.0.signature).serialize(serializer)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Renewal<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (payload, signature) = Deserialize::deserialize(deserializer)?;
+        let parts = Parts { payload, certificate: Box::default(), signature };
+        Ok(Self(Signed { parts: Arc::new(parts), of: PhantomData }))
     }
 }
 

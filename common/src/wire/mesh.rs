@@ -19,7 +19,7 @@ use super::{
 use crate::{
     NodeId, UnixMillis, UserName,
     presence::Presence,
-    signed::Signed,
+    signed::{Renewal, Signed},
     supernode_record::{MAX_GROUP_BITS, SupernodeRecord},
 };
 
@@ -125,6 +125,8 @@ pub enum Mesh {
     },
     /// Records that may be news to you, at most [`MAX_SUPERNODE_LIST`].
     Members(Vec<Signed<SupernodeRecord>>),
+    /// My own record in place of the one in my `Hello`.
+    Renewed(Renewal<SupernodeRecord>),
     /// Which supernodes of this group do you know? Answered by `Members`.
     AskMembers {
         /// Into how many groups I see the net divided, as a number of leading bits; at most [`MAX_GROUP_BITS`].

@@ -45,7 +45,7 @@ use known::{Known, Stage};
 pub(super) use lists::{LISTED, LISTED_AT_HOME};
 use nearmesh_common::{
     NodeId, Now,
-    signed::{Signed, Verified},
+    signed::{Renewal, Signed, Verified},
     supernode_record::SupernodeRecord,
     wire::{NodeAddress, mesh::Mesh},
 };
@@ -387,7 +387,7 @@ impl Membership {
     }
 
     fn tell_own_to(&self, members: impl Iterator<Item = NodeId>, world: &mut World) {
-        let message = Mesh::Members(vec![self.own.record().signed.clone()]);
+        let message = Mesh::Renewed(Renewal::of(self.own.record().signed.clone()));
         members.for_each(|member| world.tell_mesh(member, message.clone()));
     }
 }

@@ -1,7 +1,8 @@
 //! What was said: messages and bytes by kind, without encoding each message.
 //!
-//! Of every kind the first messages are measured, and then one in a few; the others count as large as those on average. Real certificates
-//! and signatures are larger than the toys': the difference is added for every signed record.
+//! Of every kind the first messages are measured, and then one in a few; the others count as large as those on average. Where
+//! sizes differ much each message is measured, and does not count for that average. Real certificates and signatures are larger than the
+//! toys': the difference is added for every signed record.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,8 @@ use crate::sim::message_kind;
 /// What a signed record takes more in the real net: a certificate of 450 bytes instead of about 45 (measured: an Ed25519 leaf of
 /// ours), a signature of 64 instead of 32.
 const REAL_RECORD: u64 = 437;
+/// The same of a record that goes without its certificate.
+const REAL_RENEWAL: u64 = 32;
 /// A frame's length, on a stream.
 const FRAME: u64 = 4;
 /// IPv4 20, UDP 8, QUIC 1 + 8 (connection id) + 2 (number) + 16 (seal), stream frame 4.
@@ -54,7 +57,8 @@ pub struct Volume {
 /// All that was said since the last reset.
 #[derive(Debug)]
 pub struct Traffic {
-    kinds: FxHashMap<(usize, usize), (&'static str, Volume)>,
+    /// By name, as a pointer: names are few and looked up with each message. Those that vary are apart.
+    kinds: FxHashMap<(usize, usize, bool), (&'static str, Volume)>,
     every: u64,
     probes: u64,
     /// Messages for which there was no link.
@@ -73,13 +77,13 @@ impl Traffic {
     pub(super) fn note(&mut self, message: &LinkMessage) -> u64 {
         self.total += 1;
         let kind = message_kind(message);
-        let key = (kind.as_ptr() as usize, kind.len());
+        let varied = is_varied(message);
+        let key = (kind.as_ptr() as usize, kind.len(), varied);
         let (_, volume) = self.kinds.entry(key).or_insert((kind, Volume::default()));
         volume.messages += 1;
-        let exact =
-            volume.messages <= MEASURED || volume.messages.is_multiple_of(self.every) || is_varied(message);
+        let exact = varied || volume.messages <= MEASURED || volume.messages.is_multiple_of(self.every);
         let size = if exact {
-            let size = codec::size(message) as u64 + FRAME + signed_records(message) * REAL_RECORD;
+            let size = codec::size(message) as u64 + FRAME + toys(message);
             volume.measured += 1;
             volume.measured_bytes += size;
             size
@@ -132,8 +136,10 @@ fn is_varied(message: &LinkMessage) -> bool {
     }
 }
 
-fn signed_records(message: &LinkMessage) -> u64 {
+/// What the real records in a message take more.
+fn toys(message: &LinkMessage) -> u64 {
     let count = match message {
+        LinkMessage::Mesh(Mesh::Renewed(_)) => return REAL_RENEWAL,
         LinkMessage::ToHome(ToHome::Attach { .. } | ToHome::Refresh(_) | ToHome::Detach(_)) => 1,
         LinkMessage::ToChild(ToChild::Attached { .. }) => 1,
         LinkMessage::ToChild(ToChild::Redirect(records) | ToChild::Supernodes(records)) => records.len(),
@@ -144,5 +150,5 @@ fn signed_records(message: &LinkMessage) -> u64 {
         LinkMessage::Mesh(Mesh::Held { nodes, .. }) => nodes.len(),
         _ => 0,
     };
-    count as u64
+    count as u64 * REAL_RECORD
 }

@@ -104,6 +104,7 @@ pub(crate) fn message_kind(message: &LinkMessage) -> &'static str {
         LinkMessage::Mesh(message) => match message {
             Mesh::Hello { .. } => "mesh hello",
             Mesh::Members(_) => "mesh members",
+            Mesh::Renewed(_) => "mesh renewed",
             Mesh::AskMembers { .. } => "mesh ask members",
             Mesh::Digest { .. } => "mesh digest",
             Mesh::Uses(_) => "mesh uses",

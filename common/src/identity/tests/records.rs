@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::{DAY, Net};
 use crate::{
     identity::{LEAF_LIFETIME, MemberKeyring},
-    signed::{Content, Keyring, Signed, VerifyError},
+    signed::{Content, Keyring, Renewal, Signed, VerifyError},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,21 @@ fn bob_reads_what_alice_signed() {
         assert_eq!(read.content, Note(7));
         assert_eq!((read.signer.node, read.signer.user.as_str()), (alice.node(), "alice"));
     }
+}
+
+#[test]
+fn a_renewal_is_read_by_who_has_an_earlier_record_of_its_signer_and_by_nobody_else() {
+    let lab = Net::new("lab");
+    let alice = MemberKeyring::new(lab.join("alice").membership);
+    let mallory = MemberKeyring::new(lab.join("mallory").membership);
+    let (alice, mallory): (&dyn Keyring, &dyn Keyring) = (&alice, &mallory);
+    let (before, whole) = (alice.seal(&Note(7)), alice.seal(&Note(8)));
+    let bytes = crate::codec::encode(&Renewal::of(whole.clone()));
+    assert!(bytes.len() * 3 < crate::codec::encode(&whole).len(), "{} bytes", bytes.len());
+    let read = || crate::codec::decode::<Renewal<Note>>(&bytes).unwrap();
+    let read_after = |before: &Signed<Note>| alice.verify(read().completed(before), lab.wall);
+    assert_eq!(read_after(&before).unwrap().content, Note(8));
+    assert_eq!(read_after(&mallory.seal(&Note(7))).unwrap_err(), VerifyError::Signature);
 }
 
 #[test]

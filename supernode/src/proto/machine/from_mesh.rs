@@ -45,6 +45,7 @@ impl Supernode {
             }
             Mesh::DialBack { to, token } => dial_back::on_passed(from, to, token, world),
             Mesh::Members(records) => self.membership.on_members(from, records, world),
+            Mesh::Renewed(renewal) => self.membership.on_renewed(from, renewal, world),
             Mesh::AskMembers { bits, group, most, salt, known } => {
                 self.membership.on_ask_members(from, (bits, group), most, (salt, known), world);
             }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nearmesh_common::{
     NodeId, UnixMillis, codec,
-    signed::{Signed, Verified},
+    signed::{Renewal, Signed, Verified},
     supernode_record::SupernodeRecord,
     wire::{
         NodeAddress,
@@ -92,6 +92,20 @@ impl Membership {
         {
             self.ask_for_mates(mate, world);
         }
+    }
+
+    /// A member renews its own record.
+    pub(in super::super) fn on_renewed(
+        &mut self,
+        from: NodeId,
+        renewal: Renewal<SupernodeRecord>,
+        world: &mut World,
+    ) {
+        let Some(before) = self.table.get(&from).and_then(Known::record) else {
+            return world.strange(&from, "a renewal of nothing");
+        };
+        let record = renewal.completed(&before.signed);
+        self.on_members(from, vec![record], world);
     }
 
     /// Records that may be news.

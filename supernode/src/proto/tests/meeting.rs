@@ -106,7 +106,7 @@ fn a_rush_of_children_is_told_in_a_few_steps() {
         net.attach(&format!("c{n}"), "s0", 0);
     }
     net.run(SECOND * 3);
-    let told = net.sent.iter().filter(|(.., m)| matches!(m, LinkMessage::Mesh(Mesh::Members(_))));
+    let told = net.sent.iter().filter(|(.., m)| matches!(m, LinkMessage::Mesh(Mesh::Renewed(_))));
     assert!((1..=4).contains(&told.count()));
     let s0 = net.supernode("s1").members().find(|record| record.content.node == node("s0"));
     assert_eq!(s0.unwrap().content.children, 100);
