@@ -2,20 +2,21 @@
 //!
 //! A key of our own group: we know its holders and tell them ourselves. Any other key: two contacts in its group are told, as
 //! one of them may be dead, and each passes it on to the three holders. When a child's link breaks, its presence goes the same way as
-//! *gone*. While the division into groups changes, both placements are told.
+//! *gone*; and when it moves, its old home says through one contact where it is now: a new home that came a moment ago may not know all whom it has
+//! to tell. While the division into groups changes, both placements are told.
 //!
 //! # What it costs
 //! A presence with its certificate takes about 700 bytes. In a net of 1,000,000 nodes a supernode has 100 children; each signs anew every
 //! ten minutes (see [`nearmesh_common::presence::REFRESH`]), and as nothing depends on a single one of those, it goes through one
 //! contact only, in turn the first and the second. So a supernode hears 100 * 700 / 600 = 117 B/s from its children and sends as much to contacts; as a contact of others it
 //! hears 117 B/s and sends three times that; as a holder it hears 350 B/s: 580 B/s in, 470 B/s out. A child that comes (one in 36 s, if it
-//! stays for an hour) costs its home two copies, and the net eight: another 160 B/s each way. With a refresh every 200 s through two contacts to three holders each it
-//! were 5 kB/s in and 3 kB/s out.
+//! stays for an hour) costs its home two copies, and the net eight: another 160 B/s each way; one that moves costs its old home one, and the net four. With a
+//! refresh every 200 s through two contacts to three holders each it were 5 kB/s in and 3 kB/s out.
 //!
 //! # After a disaster
 //! Where many supernodes die in one moment, all three holders of a key may be among them, and its home, in another group, hears nothing of that. So a
-//! supernode that loses as many of those that it needs as a twentieth of all its links tells the holders of all its children again, a little later. The transport takes up to half a minute to
-//! notice a death; a supernode that lets a question wait counts as lost at once, and until it speaks others are taken in its place. If so many speak again that it was no
+//! supernode that loses as many of those that it needs as a twentieth of all its links tells the holders of all its children again, a little later. The transport takes up to
+//! two minutes to notice a death; a supernode that lets a question wait counts as lost at once, and until it speaks others are taken in its place. If so many speak again that it was no
 //! disaster nothing is told.
 
 use std::{

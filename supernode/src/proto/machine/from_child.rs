@@ -18,6 +18,7 @@ use super::{
         dial_back,
         door::Word,
         placement::Place,
+        publishing::Telling,
         relays,
     },
     Supernode,
@@ -190,8 +191,11 @@ impl Supernode {
         let Some(last) = self.children.presence(&from).cloned() else { return };
         let own = self.world.own();
         match self.children.on_detach(from, presence, &mut self.world) {
-            // Its new home tells the holders.
-            Some(moved) if moved.content.home != own => drop(self.publishing.remove(&from)),
+            Some(moved) if moved.content.home != own => {
+                self.publishing.remove(&from);
+                // Its new home told the holders; if it has just come itself, perhaps not all of them.
+                self.publish(&moved, Telling::Once { choice: 0 });
+            }
             farewell => self.publish_gone(&last, farewell.as_ref()),
         }
         self.registrations.drop_child(&from, &self.world);

@@ -145,6 +145,24 @@ fn a_user_who_says_goodbye_is_offline() {
 }
 
 #[test]
+fn a_user_who_moved_to_a_home_that_reaches_no_holder_is_found_there_once_the_old_home_knows() {
+    let mut net = Net::of(6);
+    let three = holders(&net, "bob");
+    let others: Vec<_> = (0..6).map(|n| format!("s{n}")).filter(|s| !three.contains(s)).collect();
+    let [old, new, asker] = others.as_slice() else { panic!("three of six hold it") };
+    net.attach("bob", old, 0);
+    net.attach("alice", asker, 0);
+    net.run(SECOND);
+    net.lose_all(|message| matches!(message, LinkMessage::Mesh(Mesh::Store { .. })));
+    net.attach("bob", new, 0);
+    net.lose_all(|_| false);
+    assert_eq!(net.whereabouts("alice", asker, "bob"), [(node(old), true)]);
+    let moved = net.seal("bob", &net.presence("bob", new));
+    net.say("bob", old, ToHome::Detach(moved));
+    assert_eq!(net.whereabouts("alice", asker, "bob"), [(node(new), true)]);
+}
+
+#[test]
 fn a_presence_that_is_not_refreshed_is_offline_and_a_refreshed_one_is_not() {
     let mut net = Net::of(4);
     net.attach("bob", "s1", 0);
