@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Children that a home can have at [`Pace::Quick`]: 32 take 1.6 kB/s of the 5 that all signalling may cost, as 180 at [`Pace::Steady`].
+/// Children that a home can have at [`Pace::Quick`]: 32 take 1.6 kB/s of the 5 that all signalling may cost, as 190 at [`Pace::Steady`].
 pub const FEW_CHILDREN: usize = 32;
 /// Supernodes of one full mesh that can be linked at [`Pace::Quick`]: 16 take 0.8 kB/s.
 pub const FEW_LINKS: usize = 16;
@@ -19,10 +19,10 @@ pub enum Pace {
     #[default]
     Quick,
     /// Within 15 s: a home with many children, which are findable again within the 20 s of RON, with 5 for the way to the next home; and supernodes
-    /// of one group, of which there are dozens. 100 take 0.9 kB/s.
+    /// of one group, of which there are dozens. 100 take 0.8 kB/s.
     Steady,
-    /// Within a minute: a standby. Nobody waits for it alone. 100 take 0.3 kB/s; a NAT that forgets sooner than this speaks breaks more than us
-    /// (RFC 4787 asks for 2 minutes, 30 s are common).
+    /// Within 75 s: a standby. Nobody waits for it alone. 100 take 0.2 kB/s; a NAT that forgets sooner than this speaks breaks more than us
+    /// (RFC 4787 asks for 2 minutes, 30 s are common, and WireGuard advises 25 s).
     Calm,
     /// Within two minutes: supernodes of other groups. Whoever asks one that says nothing asks another at once. 400 take 0.6 kB/s. Strangers
     /// reach supernodes, so that no NAT has to be kept open for this link alone.
@@ -37,8 +37,8 @@ impl Pace {
     pub const fn keep_alive(self) -> Duration {
         Duration::from_millis(match self {
             Self::Quick => 1200,
-            Self::Steady => 7000,
-            Self::Calm => 20_000,
+            Self::Steady => 7500,
+            Self::Calm => 25_000,
             Self::Slow => 40_000,
         })
     }
@@ -48,7 +48,7 @@ impl Pace {
         Duration::from_millis(match self {
             Self::Quick => 3600,
             Self::Steady => 15_000,
-            Self::Calm => 60_000,
+            Self::Calm => 75_000,
             Self::Slow => 120_000,
         })
     }

@@ -357,10 +357,12 @@ impl Net {
         }
     }
 
-    /// Whether the asker's home did not stay what it was.
+    /// Whether the asker's home did not stay what it was, or is the asker's own and about to leave with it.
     fn is_excused(&self, asked: &Asked) -> bool {
         let asker = &self.children[asked.asker as usize];
-        asker.home != asked.home || asker.home_since != asked.home_since || !self.is_alive(asked.home)
+        let leaves = asked.asker == asked.home && self.leaves(asked.home);
+        let moved = asker.home != asked.home || asker.home_since != asked.home_since;
+        moved || leaves || !self.is_alive(asked.home)
     }
 
     fn end_search(&mut self, id: u32, now: Moment) {
