@@ -9,8 +9,8 @@
 //! Who opens a link on a connection that was there already does not know whether the peer still has it: a process that was killed and came back
 //! does not. So a link is quick until the peer was heard on it for the first time; to open it says as much as a pulse.
 //!
-//! Invariant: a link does not end before the peer has acknowledged nothing of a pulse for half as long as it may be silent; QUIC sends the pulse
-//! again all the while (RFC 9002, section 6.2).
+//! Invariant: a link does not end before the peer has acknowledged nothing of a pulse for a third of the time that it may be silent; QUIC sends the
+//! pulse again all the while (RFC 9002, section 6.2).
 
 use std::{
     sync::{Arc, Weak},
@@ -90,6 +90,7 @@ impl Pulse {
         self.sent_at = now;
         self.look_at = now;
         self.wanted = pace;
+        (self.resting, self.lively) = (false, false);
         Some(pace)
     }
 
@@ -120,7 +121,10 @@ impl Pulse {
             }
         }
         let pace = if self.unproven { Pace::Quick } else { self.wanted.min(self.told) };
-        self.look_at = (now + pace.keep_alive() / LOOKS).min(self.heard_at + pace.silence());
+        let due = self.heard_at.max(self.sent_at) + self.wanted.keep_alive();
+        let next =
+            if due > now { due.min(self.heard_at + pace.silence()) } else { self.heard_at + pace.silence() };
+        self.look_at = next.min(now + pace.keep_alive() / LOOKS);
         let silent = now.saturating_duration_since(self.heard_at);
         if silent >= pace.silence() {
             return Due::End;
@@ -291,7 +295,8 @@ mod tests {
             pair.run(MINUTE + LOOK_EVERY * after, None);
             pair.heard[1] += 1;
             let noticed = pair.run(MINUTE, Some(0)).expect("it is noticed");
-            assert!(noticed <= Pace::HOME.silence() + Pace::HOME.keep_alive() / LOOKS, "{noticed:?}");
+            let look = Pace::HOME.keep_alive() / LOOKS + LOOK_EVERY;
+            assert!(noticed <= Pace::HOME.silence() + look, "{noticed:?}");
         }
     }
 
@@ -331,6 +336,21 @@ mod tests {
         let before = pair.said[1];
         pair.run(MINUTE, None);
         assert!(pair.said[1] == before && pair.said[0] >= 40, "{:?}", pair.said);
+    }
+
+    #[test]
+    fn a_standby_is_spoken_to_before_a_nat_forgets_it() {
+        let mut pair = Pair::new();
+        pair.want(0, Pace::Calm);
+        let mut before = 0;
+        for _ in 0..20 {
+            assert_eq!(pair.run(Duration::from_secs(29), None), None);
+            assert!(pair.said[0] > before && pair.said[1] == 0, "{:?}", pair.said);
+            before = pair.said[0];
+        }
+        assert!(before <= 24, "{before} in ten minutes");
+        let noticed = pair.run(MINUTE * 2, Some(1)).expect("it is noticed");
+        assert!(noticed <= Pace::Calm.silence(), "{noticed:?}");
     }
 
     #[test]

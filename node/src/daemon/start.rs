@@ -59,7 +59,7 @@ use crate::{
 
 /// How long `up` waits for a home before it says that it is ready without one.
 const HOME_PATIENCE: Duration = Duration::from_secs(5);
-/// How long leaving may take: peers notice within 5 s anyway.
+/// How long leaving may take: peers notice by themselves, the home within 15 s.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long closing the connections may take after that: each peer is told at once, and waited for in vain if it is gone (guess).
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);

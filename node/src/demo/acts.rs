@@ -17,7 +17,7 @@ use super::{
     story::{Story, seconds},
 };
 
-/// How long the demo waits for something that the net does by itself (5 s to detect a failure, 2 s to mend it, and
+/// How long the demo waits for something that the net does by itself (4 s to detect a failure, 2 s to mend it, and
 /// as much again for a busy machine).
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How often it looks (guess: small beside what is measured).

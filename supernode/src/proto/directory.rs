@@ -40,7 +40,7 @@ use super::{
 pub(super) const KEPT: Duration = Duration::from_secs(72 * 3600);
 /// Most entries (guess: 3 holders for each of a million nodes among 64 supernodes is half of it; 1 kB each).
 const MAX_ENTRIES: usize = 100_000;
-/// Within what time after somebody else we see that a holder is dead (guess: its link ends after half a minute at most; in trouble a roll call finds it
+/// Within what time after somebody else we see that a holder is dead (guess: a mate's link ends after 15 s and a look; in trouble a roll call finds it
 /// in seconds).
 const NOTICED: Duration = Duration::from_secs(40);
 /// How often entries are looked through after a revocation, and how many each time: 10 ms of work, at 50 us.

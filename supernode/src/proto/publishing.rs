@@ -29,7 +29,7 @@ use rand::RngExt;
 
 use super::{placement::Place, world::World};
 
-/// Links lost in this time are counted together (guess: longer than it takes to notice that somebody died).
+/// Links lost in this time are counted together (guess: longer than it takes a roll call to find those who died in one moment; links end later).
 const DISASTER_WITHIN: Duration = Duration::from_secs(10);
 /// A disaster is the loss of one link in so many (guess: in peace a supernode of a group of 78 loses one of 330 in half a minute).
 const DISASTER_ONE_IN: usize = 20;

@@ -345,7 +345,9 @@ impl Net {
 
     fn unanswered(&mut self, id: u32, why: &str) {
         let Some(asked) = self.asking.close(id) else { return };
-        let excused = self.is_excused(&asked);
+        // A supernode that leaves takes its own node with it.
+        let leaves = asked.asker == asked.home && self.leaves(asked.home);
+        let excused = leaves || self.is_excused(&asked);
         let outcome = self.asking.outcomes.entry(asked.kind).or_default();
         outcome.asked += 1;
         if excused {
@@ -357,12 +359,10 @@ impl Net {
         }
     }
 
-    /// Whether the asker's home did not stay what it was, or is the asker's own and about to leave with it.
+    /// Whether the asker's home did not stay what it was.
     fn is_excused(&self, asked: &Asked) -> bool {
         let asker = &self.children[asked.asker as usize];
-        let leaves = asked.asker == asked.home && self.leaves(asked.home);
-        let moved = asker.home != asked.home || asker.home_since != asked.home_since;
-        moved || leaves || !self.is_alive(asked.home)
+        asker.home != asked.home || asker.home_since != asked.home_since || !self.is_alive(asked.home)
     }
 
     fn end_search(&mut self, id: u32, now: Moment) {

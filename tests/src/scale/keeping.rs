@@ -7,11 +7,13 @@ use super::{
     calendar::Moment,
     links::Role,
     names::{self, Peer},
-    traffic::{KEEP_ALIVE, PULSE},
+    traffic::{ACK, KEEP_ALIVE, PULSE},
 };
 
 /// How much later than it is due a pulse is said, on average: every quarter of a second it is looked which are.
 const LATE: f64 = 0.125;
+/// What comes while a link rests between two pulses puts off the next one by so much of their distance.
+const PUT_OFF: f64 = 1.0 / 7.0;
 const SECOND: f64 = 1e9;
 
 /// What keeps a supernode's links alive, in bytes a second.
@@ -66,12 +68,18 @@ impl Net {
         if silent < 1.0 {
             return;
         }
+        // An acknowledgement of its own, of which every packet counts a half elsewhere.
+        let rest = ACK as f64 / 2.0;
         for (own, other) in [(from, to), (to, from)] {
             if self.supers[own as usize].is_some() {
-                let unneeded = silent % every(self.pace(own, other));
-                let link = self.keeping_of(own, other);
-                self.spoken.sent += link.sent * unneeded;
-                self.spoken.received += link.received * unneeded;
+                let (pace, link) = (self.pace(own, other), self.keeping_of(own, other));
+                let unneeded = match pace {
+                    Pace::Slow => silent % every(pace),
+                    _ => (silent % every(pace)).min(every(pace) * PUT_OFF),
+                };
+                let (sent, received) = if own == to { (rest, 0.0) } else { (0.0, rest) };
+                self.spoken.sent += link.sent * unneeded - sent;
+                self.spoken.received += link.received * unneeded - received;
             }
         }
     }
@@ -82,8 +90,8 @@ impl Net {
         let counted = self.spoken.since.map_or(0, |since| self.calendar.now() - since) as f64 / SECOND;
         let all = counted.max(1e-9) * self.serving.len().max(1) as f64;
         Keeping {
-            sent: (idle.sent - self.spoken.sent / all).max(0.0),
-            received: (idle.received - self.spoken.received / all).max(0.0),
+            sent: idle.sent - self.spoken.sent / all,
+            received: idle.received - self.spoken.received / all,
         }
     }
 

@@ -192,9 +192,10 @@ impl Supernode {
         let own = self.world.own();
         match self.children.on_detach(from, presence, &mut self.world) {
             Some(moved) if moved.content.home != own => {
-                self.publishing.remove(&from);
-                // Its new home told the holders; if it has just come itself, perhaps not all of them.
+                // Its new home told the holders; if it has just come itself, perhaps not all of them. (A node that is killed in this very moment,
+                // before it signs anew there, is believed to be there until this expires.)
                 self.publish(&moved, Telling::Once { choice: 0 });
+                self.publishing.remove(&from);
             }
             farewell => self.publish_gone(&last, farewell.as_ref()),
         }
