@@ -121,10 +121,10 @@ impl Pulse {
             }
         }
         let pace = if self.unproven { Pace::Quick } else { self.wanted.min(self.told) };
+        let end = self.heard_at + pace.silence();
         let due = self.heard_at.max(self.sent_at) + self.wanted.keep_alive();
-        let next =
-            if due > now { due.min(self.heard_at + pace.silence()) } else { self.heard_at + pace.silence() };
-        self.look_at = next.min(now + pace.keep_alive() / LOOKS);
+        let due = Some(due).filter(|due| *due > now);
+        self.look_at = due.into_iter().fold(end.min(now + pace.keep_alive() / LOOKS), Instant::min);
         let silent = now.saturating_duration_since(self.heard_at);
         if silent >= pace.silence() {
             return Due::End;

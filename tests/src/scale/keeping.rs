@@ -68,15 +68,17 @@ impl Net {
         if silent < 1.0 {
             return;
         }
+        let pace = self.pace(from, to);
+        let every = every(pace);
+        let unneeded = match pace {
+            Pace::Slow => silent % every,
+            _ => (silent % every).min(every * PUT_OFF),
+        };
         // An acknowledgement of its own, of which every packet counts a half elsewhere.
         let rest = ACK as f64 / 2.0;
         for (own, other) in [(from, to), (to, from)] {
             if self.supers[own as usize].is_some() {
-                let (pace, link) = (self.pace(own, other), self.keeping_of(own, other));
-                let unneeded = match pace {
-                    Pace::Slow => silent % every(pace),
-                    _ => (silent % every(pace)).min(every(pace) * PUT_OFF),
-                };
+                let link = self.keeping_of(own, other);
                 let (sent, received) = if own == to { (rest, 0.0) } else { (0.0, rest) };
                 self.spoken.sent += link.sent * unneeded - sent;
                 self.spoken.received += link.received * unneeded - received;

@@ -194,8 +194,7 @@ impl Supernode {
             Some(moved) if moved.content.home != own => {
                 // Its new home told the holders; if it has just come itself, perhaps not all of them. (A node that is killed in this very moment,
                 // before it signs anew there, is believed to be there until this expires.)
-                self.publish(&moved, Telling::Once { choice: 0 });
-                self.publishing.remove(&from);
+                self.publish_last(&moved, Telling::Once { choice: 0 });
             }
             farewell => self.publish_gone(&last, farewell.as_ref()),
         }

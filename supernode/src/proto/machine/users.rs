@@ -96,7 +96,7 @@ impl Supernode {
             return;
         }
         if let Some(farewell) = farewell {
-            return self.publish_once(farewell);
+            return self.publish_last(farewell, Telling::Twice);
         }
         let user = &last.signer.user;
         let place = Place::of_user(user);
@@ -105,8 +105,9 @@ impl Supernode {
         }
     }
 
-    fn publish_once(&mut self, presence: &Verified<Presence>) {
-        self.publish(presence, Telling::Twice);
+    /// Tells what a child said that is no longer ours.
+    pub(super) fn publish_last(&mut self, presence: &Verified<Presence>, telling: Telling) {
+        self.publish(presence, telling);
         self.publishing.remove(&presence.content.node);
     }
 

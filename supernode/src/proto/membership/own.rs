@@ -21,10 +21,10 @@ const STEP_DIVISOR: u32 = 20;
 /// A step that is told at once beyond our own group too, where there are many more: a tenth. And after how long a smaller one is (guess: a rush is
 /// told in few records, and whoever judges how full the net is soon sees where it settled).
 const WIDE_STEP_DIVISOR: u32 = 10;
-/// In a net of more than 32 groups it can wait as well, but for being full or not: there are 3,000 supernodes, which no rush fills in a minute
-/// (guess).
-const MANY_GROUPS_BITS: u8 = 6;
 const WIDE_EVERY: Duration = Duration::from_secs(60);
+/// In a net of more than 32 groups the larger step can wait as well, but for being full or not: there are 3,000 supernodes, which no rush fills in a
+/// minute (guess).
+const MANY_GROUPS_BITS: u8 = 6;
 /// A clear step of our group's size: an eighth, which is a sixteenth in the estimate of the number of groups (guess).
 const SIZE_DIVISOR: u16 = 8;
 /// How long between two records because of it (guess: whether the net is divided anew is a matter of minutes).
