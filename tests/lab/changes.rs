@@ -45,6 +45,26 @@ fn every_nat_can_be_made_to_map_anew() {
 }
 
 #[test]
+fn a_gateway_stays_who_it_is_while_hosts_come_and_go() {
+    let Some(internet) = Internet::or_skip() else { return };
+    let home = internet.site("home", NatKind::PortRestricted);
+    let hardware_address = || {
+        let table = home.host("somebody").run(|| std::fs::read_to_string("/proc/thread-self/net/arp"));
+        let table = table.expect("the neighbours of a host that has just been set up");
+        let gateway = table.lines().find(|line| line.ends_with("eth0"));
+        gateway
+            .unwrap_or_else(|| panic!("no gateway in {table:?}"))
+            .split_whitespace()
+            .nth(3)
+            .map(str::to_owned)
+    };
+    let first = hardware_address();
+    for _ in 0..8 {
+        assert_eq!(hardware_address(), first);
+    }
+}
+
+#[test]
 fn a_gateway_gets_another_address() {
     let Some(internet) = Internet::or_skip() else { return };
     let observers = Observers::new(&internet);

@@ -95,9 +95,10 @@ fn a_node_that_moves_finds_out_anew() {
         |of: &Node| alice.json(&["lookup", of.ready["user"].as_str().unwrap()])["nodes"][0].clone();
 
     let bob = lab.node_in("bob", &south).joins(&alice, "bob", &["--promote", "always"]);
-    eventually("both supernodes see one port", || {
+    let (_, took) = eventually("both supernodes see one port", || {
         (reachability(&carol)["mapping"] == "endpoint-independent").then_some(())
     });
+    println!("both supernodes see one port after {took:?}");
     let before = reachability(&carol)["server_reflexive"].clone();
     laptop.gateway().change_address();
     eventually("the router's new address is noticed", || {

@@ -296,6 +296,9 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the end of the log in {}:\n{}", self.home.display(), self.log_tail());
+        }
         self.kill();
     }
 }

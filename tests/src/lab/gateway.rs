@@ -23,6 +23,10 @@ use super::{
 const TUN_QUEUE: u32 = 5000;
 /// Far from any index that the other end may have: where both are the same, the kernel takes its time here too.
 const FIRST_PORT_INDEX: u32 = 1000;
+/// The hardware address of every LAN's gateway. A bridge without one of its own takes the lowest of its ports', and so another one when a host
+/// comes or is gone: whoever had asked for it by ARP sends into the void then, for up to a minute.
+const GATEWAY_MAC: &str = "02:00:00:00:00:01";
+
 /// A gateway, and with it a site. Copies are the same one.
 #[derive(Clone, Debug)]
 pub struct Gateway(Arc<Parts>);
@@ -100,7 +104,7 @@ impl Gateway {
     ) -> Self {
         let (own, prefix) = (lan.gateway(), lan.prefix);
         let script = format!(
-            "link set lo up\nlink add lan type bridge\n\
+            "link set lo up\nlink add lan address {GATEWAY_MAC} type bridge\n\
              addr add {own}/{prefix} dev lan\nlink set lan up\n"
         );
         tools::ip(&namespace, &script).expect("a LAN is set up");
