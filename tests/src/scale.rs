@@ -4,6 +4,7 @@
 //! light (`child`). Supernodes are the very machines that run on sockets. Links are reliable and in order; a dead process is noticed by each
 //! of its peers only after the silence that the pace of their link allows (`keeping`). A run follows from its seed alone.
 
+mod ahead;
 mod asking;
 mod calendar;
 mod child;
@@ -73,11 +74,35 @@ pub struct Setup {
 enum Event {
     WakeChild(Peer),
     WakeSuper(Peer),
-    Established { from: Peer, to: Peer, link: u32 },
-    Reused { from: Peer, to: Peer, link: u32, role: Role },
-    DialFailed { from: Peer, to: Peer, link: u32 },
-    Down { at: Peer, other: Peer, link: u32 },
-    Deliver { link: u32, from: Peer, to: Peer, cause: u32, message: Box<LinkMessage> },
+    Established {
+        from: Peer,
+        to: Peer,
+        link: u32,
+    },
+    Reused {
+        from: Peer,
+        to: Peer,
+        link: u32,
+        role: Role,
+    },
+    DialFailed {
+        from: Peer,
+        to: Peer,
+        link: u32,
+    },
+    Down {
+        at: Peer,
+        other: Peer,
+        link: u32,
+    },
+    /// The message is gone when a machine has made something of it in advance.
+    Deliver {
+        link: u32,
+        from: Peer,
+        to: Peer,
+        cause: u32,
+        message: Option<Box<LinkMessage>>,
+    },
     Tell(Peer, Box<supernode::Input>),
     Start(Peer),
     Kill(Peer),
@@ -93,6 +118,8 @@ pub struct Net {
     setup: Setup,
     seed: u64,
     calendar: Calendar<Event>,
+    /// Where machines work side by side, in a large net.
+    cores: Option<Arc<ahead::Cores>>,
     children: Vec<Child>,
     sides: Vec<Sides>,
     supers: Vec<Option<Box<Super>>>,
@@ -102,6 +129,8 @@ pub struct Net {
     links: u32,
     rng: ChaCha8Rng,
     events: u64,
+    /// Those of which a machine's part was worked out in advance.
+    in_advance: u64,
     limit: u32,
     split: bool,
     /// The mean round trip between two nodes, in nanoseconds.
@@ -179,6 +208,8 @@ impl Net {
             setup,
             seed: setup.seed,
             calendar: Calendar::new(),
+            cores: ahead::Cores::of(total),
+            in_advance: 0,
             children,
             sides: (0..total).map(|_| Sides::default()).collect(),
             supers: (0..total).map(|_| None).collect(),
@@ -221,9 +252,23 @@ impl Net {
     /// Lets time pass until `end` since the beginning.
     pub fn run_until(&mut self, end: Duration) {
         let end: Moment = calendar::nanos(end);
-        while let Some(event) = self.calendar.next(end) {
-            self.events += 1;
-            self.happen(event);
+        match self.cores.clone() {
+            // On one of its threads, which shares with the others what there is to do without a rest.
+            Some(cores) => cores.threads.install(|| self.run(end)),
+            None => self.run(end),
+        }
+    }
+
+    fn run(&mut self, end: Moment) {
+        loop {
+            self.look_ahead(end);
+            while let Some(event) = self.calendar.next(end) {
+                self.events += 1;
+                self.happen(event);
+            }
+            if !self.calendar.turn(end) {
+                break;
+            }
         }
     }
 
@@ -237,7 +282,7 @@ impl Net {
             Event::WakeChild(peer) => self.wake_child(peer),
             Event::WakeSuper(peer) => self.wake_super(peer),
             Event::Deliver { link, from, to, cause, message } => {
-                self.deliver(link, (from, to), *message, cause)
+                self.deliver(link, (from, to), message, cause)
             }
             Event::Established { from, to, link } => self.establish(from, to, link),
             Event::Reused { from, to, link, role } => self.reused((from, to), link, role),

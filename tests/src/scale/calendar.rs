@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BinaryHeap, binary_heap::PeekMut},
     time::{Duration, Instant},
 };
 
@@ -13,14 +13,19 @@ use crate::sim::schedule::{BEGINNING, Due};
 /// A moment: nanoseconds since the beginning.
 pub type Moment = u64;
 
-/// A day is 2 to this power nanoseconds long: about a millisecond.
-const DAY_BITS: u32 = 20;
+/// A day is 2 to this power nanoseconds long: about four milliseconds.
+const DAY_BITS: u32 = 22;
+/// How long a day is.
+pub(super) const DAY: Moment = 1 << DAY_BITS;
 /// Days in the ring, as a power of two: 137 s, longer than most waits.
-const RING_BITS: u32 = 17;
+const RING_BITS: u32 = 15;
 
 /// Events by time; those of the same time in the order in which they were planned.
 pub(super) struct Calendar<E> {
-    today: BinaryHeap<Reverse<Due<Moment, E>>>,
+    /// What was planned for today before it began, the last first.
+    today: Vec<Due<Moment, E>>,
+    /// What was planned for it since.
+    added: BinaryHeap<Reverse<Due<Moment, E>>>,
     day: u64,
     ring: Vec<Vec<Due<Moment, E>>>,
     /// What lies beyond the ring, by turns of it.
@@ -36,7 +41,8 @@ impl<E> Calendar<E> {
     #[allow(clippy::disallowed_methods)]
     pub(super) fn new() -> Self {
         Self {
-            today: BinaryHeap::new(),
+            today: Vec::new(),
+            added: BinaryHeap::new(),
             day: 0,
             ring: std::iter::repeat_with(Vec::new).take(1 << RING_BITS).collect(),
             far: BTreeMap::new(),
@@ -53,8 +59,13 @@ impl<E> Calendar<E> {
 
     /// The present moment, as machines take it.
     pub(super) fn moment(&self) -> Now {
-        let now = Duration::from_nanos(self.now);
-        Now { instant: self.base + now, wall: BEGINNING.after(now) }
+        self.moment_of(self.now)
+    }
+
+    /// Any other.
+    pub(super) fn moment_of(&self, at: Moment) -> Now {
+        let at = Duration::from_nanos(at);
+        Now { instant: self.base + at, wall: BEGINNING.after(at) }
     }
 
     /// When `instant` is.
@@ -70,7 +81,7 @@ impl<E> Calendar<E> {
         let due = Due { at, order: self.planned, event };
         let day = at >> DAY_BITS;
         if day <= self.day {
-            self.today.push(Reverse(due));
+            self.added.push(Reverse(due));
         } else if day - self.day < 1 << RING_BITS {
             self.ring[Self::place(day)].push(due);
         } else {
@@ -78,25 +89,51 @@ impl<E> Calendar<E> {
         }
     }
 
-    /// Takes the next event due by `end`, and moves time on to it; to `end` if there is none.
+    /// Takes the next of today's events due by `end`, and moves time on to it.
     pub(super) fn next(&mut self, end: Moment) -> Option<E> {
-        loop {
-            if let Some(Reverse(due)) = self.today.peek() {
-                if due.at > end {
-                    break;
-                }
-                let Reverse(due) = self.today.pop()?;
-                self.now = due.at;
-                self.waiting -= 1;
-                return Some(due.event);
-            }
-            if self.day >= end >> DAY_BITS {
-                break;
-            }
+        let added = match (self.today.last(), self.added.peek()) {
+            (Some(planned), Some(Reverse(added))) => added < planned,
+            (planned, _) => planned.is_none(),
+        };
+        let due = if added {
+            let due = self.added.peek_mut().filter(|next| next.0.at <= end).map(PeekMut::pop);
+            due.map(|Reverse(due)| due)
+        } else {
+            self.today.pop_if(|due| due.at <= end)
+        }?;
+        self.now = due.at;
+        self.waiting -= 1;
+        Some(due.event)
+    }
+
+    /// When nothing is left of today: goes on to the next day with an event. Says whether there is one by `end`; else time moves on to that.
+    pub(super) fn turn(&mut self, end: Moment) -> bool {
+        while self.day < end >> DAY_BITS {
             self.begin_day(self.day + 1);
+            if !self.today.is_empty() {
+                return true;
+            }
         }
         self.now = self.now.max(end);
-        None
+        false
+    }
+
+    /// How many of today's events are due by `end`.
+    pub(super) fn due_today(&mut self, end: Moment) -> usize {
+        if !self.added.is_empty() {
+            self.today.extend(self.added.drain().map(|Reverse(due)| due));
+            self.today.sort_unstable_by(|one, other| other.cmp(one));
+        }
+        self.today.len() - self.today.partition_point(|due| due.at > end)
+    }
+
+    /// Today's events, the last first, to be given back before anything else happens.
+    pub(super) fn take_today(&mut self) -> Vec<Due<Moment, E>> {
+        std::mem::take(&mut self.today)
+    }
+
+    pub(super) fn give_back(&mut self, today: Vec<Due<Moment, E>>) {
+        self.today = today;
     }
 
     /// Events that are planned.
@@ -113,8 +150,8 @@ impl<E> Calendar<E> {
                 self.ring[Self::place(due.at >> DAY_BITS)].push(due);
             }
         }
-        let due = std::mem::take(&mut self.ring[Self::place(day)]);
-        self.today = due.into_iter().map(Reverse).collect::<Vec<_>>().into();
+        self.today = std::mem::take(&mut self.ring[Self::place(day)]);
+        self.today.sort_unstable_by(|one, other| other.cmp(one));
     }
 
     fn place(day: u64) -> usize {
@@ -146,10 +183,16 @@ mod tests {
         expected.sort_unstable();
         let mut got = Vec::new();
         for step in 1..=10 {
-            while let Some(number) = calendar.next(far / 10 * step) {
-                got.push((calendar.now(), number));
-                if number % 10 == 0 {
-                    calendar.at(calendar.now() + far * 2, 1_000_000);
+            let end = far / 10 * step;
+            loop {
+                while let Some(number) = calendar.next(end) {
+                    got.push((calendar.now(), number));
+                    if number % 10 == 0 {
+                        calendar.at(calendar.now() + far * 2, 1_000_000);
+                    }
+                }
+                if !calendar.turn(end) {
+                    break;
                 }
             }
         }

@@ -73,16 +73,20 @@ impl Net {
     }
 
     /// What a liar at one of its ends makes of a message; none if it is lost.
-    pub(super) fn tampered(&self, from: Peer, to: Peer, mut message: Mesh) -> Option<Mesh> {
+    pub(super) fn tampered(&self, (from, to): (Peer, Peer), mut message: LinkMessage) -> Option<LinkMessage> {
         if self.lies.is_empty() {
             return Some(message);
         }
         let lie = |peer: Peer, lie: Lie| self.lies.get(&peer) == Some(&lie);
         match &mut message {
-            Mesh::Query { .. } if lie(to, Lie::DropsQueries) => return None,
-            Mesh::Answer { .. } if lie(from, Lie::DropsQueries) => return None,
-            Mesh::SummaryPart { entries, .. } if lie(from, Lie::EmptySummary) => entries.clear(),
-            Mesh::SummaryChange { added, .. } if lie(from, Lie::EmptySummary) => added.clear(),
+            LinkMessage::Mesh(Mesh::Query { .. }) if lie(to, Lie::DropsQueries) => return None,
+            LinkMessage::Mesh(Mesh::Answer { .. }) if lie(from, Lie::DropsQueries) => return None,
+            LinkMessage::Mesh(Mesh::SummaryPart { entries, .. }) if lie(from, Lie::EmptySummary) => {
+                entries.clear();
+            }
+            LinkMessage::Mesh(Mesh::SummaryChange { added, .. }) if lie(from, Lie::EmptySummary) => {
+                added.clear();
+            }
             _ => {}
         }
         Some(message)

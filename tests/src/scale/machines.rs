@@ -1,10 +1,13 @@
 //! Between machines and network: inputs go in, outputs come out and become events.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
-use crate::workload::{FileId, Node};
+use crate::{
+    sim::message_kind,
+    workload::{FileId, Node},
+};
 use nearmesh_common::{
-    UnixMillis,
+    NodeId, Now, UnixMillis,
     nat::Reach,
     presence::{LIFETIME, Presence, REFRESH},
     signed::{Keyring, Signed},
@@ -30,13 +33,47 @@ pub(super) const OWN_RTT: Moment = 20_000;
 /// Shortest wait between two wakes of one machine.
 const LEAST_WAKE: Moment = 1000;
 
+/// What a machine made of an input.
+struct Made {
+    /// Of the message in which it came.
+    kind: &'static str,
+    outputs: Vec<supernode::Output>,
+    wake: Option<Instant>,
+}
+
 /// A supernode's machine, and what its process said.
 pub(super) struct Super {
     pub(super) machine: Supernode,
     wake: Moment,
+    /// What it made of its last input, until that is carried out.
+    made: Option<Made>,
     /// Bytes sent and received since the last reset.
     pub(super) sent: u64,
     pub(super) received: u64,
+}
+
+impl Super {
+    /// Whether it is to be woken then.
+    pub(super) fn wakes_at(&self, at: Moment) -> bool {
+        self.wake == at
+    }
+
+    /// Gives its machine an input, which came in a message of this kind, and keeps what that makes of it.
+    pub(super) fn work(&mut self, input: supernode::Input, kind: &'static str, now: Now) {
+        assert!(self.made.is_none(), "something happened before what was worked out in advance");
+        self.machine.handle(input, now);
+        let outputs = std::iter::from_fn(|| self.machine.poll_output()).collect();
+        self.made = Some(Made { kind, outputs, wake: self.machine.poll_timeout() });
+    }
+}
+
+/// What a message is to the supernode that it reaches; nothing if it is for the node.
+pub(super) fn input_of(from: NodeId, message: LinkMessage) -> Option<supernode::Input> {
+    match message {
+        LinkMessage::ToHome(message) => Some(supernode::Input::FromChild { from, message }),
+        LinkMessage::Mesh(message) => Some(supernode::Input::FromMesh { from, message }),
+        LinkMessage::ToChild(_) | LinkMessage::Pulse(_) => None,
+    }
 }
 
 impl Net {
@@ -47,7 +84,8 @@ impl Net {
         let config = supernode::Config { capacity: self.capacity_of(peer) };
         let seed: [u8; 32] = self.rng.random();
         let machine = Supernode::new(config, keyring, vec![names::address(peer)], seed, now);
-        self.supers[peer as usize] = Some(Box::new(Super { machine, wake: 0, sent: 0, received: 0 }));
+        self.supers[peer as usize] =
+            Some(Box::new(Super { machine, wake: 0, made: None, sent: 0, received: 0 }));
         self.sides[peer as usize].widen();
         self.serving.insert(peer);
         self.children[peer as usize].serves = true;
@@ -64,13 +102,16 @@ impl Net {
     pub(super) fn tell_super(&mut self, peer: Peer, input: supernode::Input, cause: u32) {
         let now = self.calendar.moment();
         let Some(running) = &mut self.supers[peer as usize] else { return };
-        running.machine.handle(input, now);
-        while let Some(output) =
-            self.supers[peer as usize].as_mut().and_then(|running| running.machine.poll_output())
-        {
-            self.obey(peer, output, cause);
-        }
-        self.plan_super(peer);
+        running.work(input, "", now);
+        self.carry_out(peer, cause);
+    }
+
+    /// Does what a supernode's machine wants after its last input.
+    fn carry_out(&mut self, peer: Peer, cause: u32) {
+        let made = self.supers[peer as usize].as_mut().and_then(|running| running.made.take());
+        let Some(Made { outputs, wake, .. }) = made else { return };
+        outputs.into_iter().for_each(|output| self.obey(peer, output, cause));
+        self.plan_super(peer, wake);
     }
 
     pub(super) fn wake_super(&mut self, peer: Peer) {
@@ -78,14 +119,17 @@ impl Net {
         let Some(running) = &mut self.supers[peer as usize] else { return };
         if running.wake == now {
             running.wake = 0;
-            self.tell_super(peer, supernode::Input::Timeout, NO_CAUSE);
+            if running.made.is_none() {
+                running.work(supernode::Input::Timeout, "", self.calendar.moment());
+            }
+            self.carry_out(peer, NO_CAUSE);
         }
     }
 
-    fn plan_super(&mut self, peer: Peer) {
+    fn plan_super(&mut self, peer: Peer, wake: Option<Instant>) {
         let now = self.calendar.now();
         let Some(running) = &mut self.supers[peer as usize] else { return };
-        let Some(at) = running.machine.poll_timeout() else { return };
+        let Some(at) = wake else { return };
         let at = self.calendar.of(at).max(now + LEAST_WAKE);
         if running.wake == 0 || at < running.wake || running.wake <= now {
             running.wake = at;
@@ -146,28 +190,42 @@ impl Net {
                 self.asking.note_bytes(cause, bytes);
             }
         }
-        self.calendar.at(at, Event::Deliver { link, from, to, cause, message: Box::new(message) });
+        self.calendar.at(at, Event::Deliver { link, from, to, cause, message: Some(Box::new(message)) });
     }
 
     /// A packet arrives.
-    pub(super) fn deliver(&mut self, link: u32, (from, to): (Peer, Peer), message: LinkMessage, cause: u32) {
-        let open = self.side_mut(to, from).is_some_and(|side| side.id == link && side.up);
-        if !open || self.separated(from, to) {
+    pub(super) fn deliver(
+        &mut self,
+        link: u32,
+        (from, to): (Peer, Peer),
+        message: Option<Box<LinkMessage>>,
+        cause: u32,
+    ) {
+        let now = self.calendar.now();
+        let Some(message) = message else {
+            let made = self.supers[to as usize].as_ref().and_then(|running| running.made.as_ref());
+            self.digest.note(now, from, to, made.map_or("", |made| made.kind));
+            return self.carry_out(to, cause);
+        };
+        if !self.is_open(link, (from, to)) {
             return;
         }
-        self.digest.note(self.calendar.now(), from, to, &message);
-        let node = names::node(self.seed, from);
-        match message {
-            LinkMessage::ToHome(message) => {
-                self.tell_super(to, supernode::Input::FromChild { from: node, message }, cause);
+        self.digest.note(now, from, to, message_kind(&message));
+        match self.tampered((from, to), *message) {
+            Some(LinkMessage::ToChild(message)) => self.child_hears(to, from, message),
+            Some(message) => {
+                if let Some(input) = input_of(names::node(self.seed, from), message) {
+                    self.tell_super(to, input, cause);
+                }
             }
-            LinkMessage::Mesh(message) => {
-                let Some(message) = self.tampered(from, to, message) else { return };
-                self.tell_super(to, supernode::Input::FromMesh { from: node, message }, cause);
-            }
-            LinkMessage::ToChild(message) => self.child_hears(to, from, message),
-            LinkMessage::Pulse(_) => {}
+            None => {}
         }
+    }
+
+    /// Whether what was sent on this link arrives.
+    pub(super) fn is_open(&self, link: u32, (from, to): (Peer, Peer)) -> bool {
+        let side = self.sides.get(to as usize).and_then(|sides| sides.get(from));
+        side.is_some_and(|side| side.id == link && side.up) && !self.separated(from, to)
     }
 
     /// Opens a link, or says that there is one.
