@@ -41,8 +41,10 @@ const ANSWER_WAIT: Duration = Duration::from_millis(1500);
 /// How long a node that becomes a supernode stays with the home it has, before it is its own child (guess: by then its supernode has found those whom it
 /// has to tell where its node is; before, nobody would hear of the move).
 pub const OWN_AFTER: Duration = Duration::from_secs(10);
-/// How often a node at home measures again: twice in any five minutes, as iroh's rule asks.
-pub const SURVEY_EVERY: Duration = Duration::from_secs(150);
+/// How often a node at home measures others; the first time after half of it at most.
+pub const SURVEY_EVERY: Duration = Duration::from_secs(300);
+/// When it measures once more if another seemed clearly nearer than its home: twice in five minutes, as iroh's rule asks.
+const CONFIRM_AFTER: Duration = Duration::from_secs(120);
 /// How long a home that we left is kept until the new one has all our files (guess: a million of them, at the 20,000 a second that it takes).
 const PART_WITHIN: Duration = Duration::from_secs(60);
 /// How long it is kept after that: others hear within half a second what the new home has (its summary's changes are gathered for 200 ms), and nearly
@@ -124,6 +126,8 @@ pub(super) struct Homing {
     tries: u32,
     /// Who turned us away first, and how many did, while there is no home.
     turned_away: Option<(NodeId, u8)>,
+    /// The home has named others to go to, and we are still here.
+    sent_away: bool,
     survey_at: Option<Instant>,
     list_at: Option<Instant>,
     actions: VecDeque<Action>,
@@ -143,6 +147,7 @@ impl Homing {
             backoff: Backoff::default(),
             tries: 0,
             turned_away: None,
+            sent_away: false,
             survey_at: None,
             list_at: None,
             actions: VecDeque::new(),
@@ -352,11 +357,11 @@ impl Homing {
         self.stage = Stage::Settled;
         self.tries = 0;
         self.backoff.reset();
-        self.turned_away = None;
+        (self.turned_away, self.sent_away) = (None, false);
         // Whoever just came was told enough; and those who came together do not ask together.
         let first = jitter(scene.rng, LIST_EVERY / 2, LIST_EVERY);
         self.list_at.get_or_insert(scene.now.instant + first);
-        self.survey_at = Some(scene.now.instant + jitter(scene.rng, SURVEY_EVERY / 2, SURVEY_EVERY));
+        self.survey_at = Some(scene.now.instant + jitter(scene.rng, SURVEY_EVERY / 4, SURVEY_EVERY / 2));
         if self.standby.node() == Some(from) {
             self.clear_standby();
         }

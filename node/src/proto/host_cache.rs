@@ -271,15 +271,23 @@ impl HostCache {
     /// A supernode that is clearly and lastingly nearer than `home`: it is below two thirds of the home's best round
     /// trip in five minutes (iroh's rule for its home relay), and was so several times in a row.
     pub(super) fn clearly_nearer(&self, home: NodeId, now: Now) -> Option<NodeId> {
-        let present = self.hosts.get(&home)?.best(now)?;
-        self.measured(now)
-            .filter(|(node, host, _)| {
-                let last: Vec<_> = host.recent(now).rev().take(LASTING_SAMPLES).collect();
-                let lasting = last.len() == LASTING_SAMPLES && last.iter().all(|rtt| *rtt * 3 < present * 2);
-                *node != home && host.has_room() && lasting
-            })
-            .min_by_key(|(node, _, rtt)| (*rtt, *node))
-            .map(|(node, ..)| node)
+        let nearer = self.nearer(home, LASTING_SAMPLES, now);
+        nearer.min_by_key(|(node, rtt)| (*rtt, *node)).map(|(node, _)| node)
+    }
+
+    /// Whether somebody was clearly nearer when it was measured last.
+    pub(super) fn seems_nearer(&self, home: NodeId, now: Now) -> bool {
+        self.nearer(home, 1, now).next().is_some()
+    }
+
+    /// Who was below two thirds of the home's best round trip the last so many times, with its own best.
+    fn nearer(&self, home: NodeId, times: usize, now: Now) -> impl Iterator<Item = (NodeId, Duration)> {
+        let present = self.hosts.get(&home).and_then(|home| home.best(now)).unwrap_or_default();
+        self.measured(now).filter_map(move |(node, host, best)| {
+            let last = host.recent(now).rev().take(times);
+            let lasting = last.filter(|rtt| *rtt * 3 < present * 2).count() == times;
+            (node != home && host.has_room() && lasting).then_some((node, best))
+        })
     }
 
     /// Everything, for the disk and for people; nearest first.

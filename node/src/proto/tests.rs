@@ -244,7 +244,7 @@ impl Scene {
             ToHome::Attach { .. } | ToHome::Standby if script.refuses.is_some() => {
                 ToChild::Refused(script.refuses.unwrap())
             }
-            ToHome::Attach { .. } | ToHome::Standby if !script.redirects_to.is_empty() => {
+            ToHome::Attach { .. } if !script.redirects_to.is_empty() => {
                 ToChild::Redirect(script.redirects_to.iter().map(|number| self.record(*number)).collect())
             }
             ToHome::Attach { .. } if script.later.is_some() => {

@@ -72,7 +72,7 @@ impl Net {
         let waited = now - child.homeless_since;
         let was_homeless = child.homeless_since != 0;
         child.homeless_since = 0;
-        child.turned_away = (NOBODY, 0);
+        (child.turned_away, child.sent_away) = ((NOBODY, 0), false);
         if was_homeless {
             self.waits.note(now, waited);
             self.tell_role(peer, Input::Home(true));
@@ -116,11 +116,26 @@ impl Net {
         if child.home == from && child.serves {
             self.attach_to_own(peer);
         } else if child.home == from {
+            let again = std::mem::replace(&mut child.sent_away, true);
             let standby = (child.kept && child.standby != NOBODY).then_some(child.standby);
-            if let Some(next) = standby.or_else(|| self.nearest(peer, from, true)) {
+            let roomy = standby.filter(|standby| !child.candidates().any(|known| known == (*standby, true)));
+            let next = match again {
+                false => roomy.or_else(|| self.nearest(peer, from, false)),
+                true => self.nearest_with_room(peer, records).or_else(|| self.nearest(peer, from, false)),
+            };
+            if let Some(next) = next.or(standby).or_else(|| self.nearest(peer, from, true)) {
                 self.attach(peer, next);
             }
         }
+    }
+
+    /// Of those whose records say so.
+    fn nearest_with_room(&self, peer: Peer, records: &[Signed<SupernodeRecord>]) -> Option<Peer> {
+        let records =
+            records.iter().filter_map(|record| codec::decode::<SupernodeRecord>(&record.payload).ok());
+        let roomy = records.filter(|record| record.serving && record.has_room());
+        let live = roomy.map(|record| names::peer(&record.node)).filter(|known| self.answers(peer, *known));
+        live.min_by_key(|known| (self.shown_rtt(peer, *known), *known))
     }
 
     /// Too many come at once: again after `wait`, unless another has room.

@@ -312,10 +312,12 @@ impl Net {
         child.stage = Stage::Settled;
         child.until = 0;
         child.busy = NOBODY;
-        let (wait, served) =
-            (self.jitter(SURVEY_EVERY * 3 / 4, SURVEY_EVERY), self.children[peer as usize].serves);
+        let new = child.home_since + nanos(SURVEY_EVERY / 4) > now;
+        let most = if new { SURVEY_EVERY / 2 } else { SURVEY_EVERY };
+        let least = if new { SURVEY_EVERY / 4 } else { SURVEY_EVERY * 3 / 4 };
+        let wait = self.jitter(least, most);
         let child = &mut self.children[peer as usize];
-        child.survey_at = if served && child.home == peer { 0 } else { now + wait };
+        child.survey_at = if child.serves && child.home == peer { 0 } else { now + wait };
         if child.standby == NOBODY && child.standby_at == 0 {
             self.look_for_standby(peer);
         }

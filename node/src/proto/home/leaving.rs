@@ -7,8 +7,8 @@ use nearmesh_common::NodeId;
 use super::{Homing, Scene, Stage, steps::SURVEYED};
 
 impl Homing {
-    /// The home names others to which we should go: to the standby if that has room, else to the nearest of the others that has. Without a
-    /// place to go to we stay until its link breaks.
+    /// The home names others to which we should go: to the standby if that has room, else to the nearest of the others that has. If the home has to say
+    /// it again, what we knew of others was too old, and those that it names come first. Without a place to go to we stay until its link breaks.
     pub(super) fn leave_home(&mut self, alternatives: &[NodeId], scene: &mut Scene<'_>) {
         if matches!(self.stage, Stage::Attaching { .. } | Stage::Surveying { leaving: true, .. }) {
             return; // It says so again, if need be.
@@ -18,9 +18,9 @@ impl Homing {
         }
         let standby = self.standby.kept();
         let fresh = self.fresh(scene);
-        if let Some(node) =
-            [standby, fresh].into_iter().flatten().find(|node| scene.hosts.has_room(*node, scene.now))
-        {
+        let again = std::mem::replace(&mut self.sent_away, true);
+        let near = [standby, fresh].into_iter().flatten().find(|node| scene.hosts.has_room(*node, scene.now));
+        if let Some(node) = near.filter(|_| !again) {
             return self.attach(node, scene);
         }
         let roomy = alternatives.iter().copied().filter(|node| scene.hosts.has_room(*node, scene.now));

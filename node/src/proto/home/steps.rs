@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use nearmesh_common::{NodeId, wire::NodeAddress};
 
 use super::{
-    ANSWER_WAIT, Action, Homing, LIST_EVERY, Link, OWN_AFTER, SURVEY_EVERY, Scene, Stage, Survey, jitter,
+    ANSWER_WAIT, Action, CONFIRM_AFTER, Homing, LIST_EVERY, Link, OWN_AFTER, SURVEY_EVERY, Scene, Stage,
+    Survey, jitter,
     survey::{ROUNDS, ROUNDS_AT_HOME},
 };
 
@@ -94,7 +95,13 @@ impl Homing {
         let target = match self.home {
             Some(_) if leaving => return self.leave_for_nearest(since, scene),
             None => scene.hosts.nearest(since, None, scene.rng, scene.now),
-            Some(home) => scene.hosts.clearly_nearer(home, scene.now),
+            Some(home) => {
+                if scene.hosts.seems_nearer(home, scene.now) {
+                    let confirm = scene.now.instant + jitter(scene.rng, CONFIRM_AFTER / 2, CONFIRM_AFTER);
+                    self.survey_at = self.survey_at.map(|at| at.min(confirm));
+                }
+                scene.hosts.clearly_nearer(home, scene.now)
+            }
         };
         match target {
             Some(node) => self.attach(node, scene),

@@ -1,7 +1,7 @@
 //! Choosing a home, and keeping one.
 
 use super::*;
-use crate::proto::{LIST_EVERY, OWN_AFTER};
+use crate::proto::{LIST_EVERY, OWN_AFTER, SURVEY_EVERY};
 
 #[test]
 fn a_node_that_knows_one_supernode_finds_the_nearest_through_it() {
@@ -171,8 +171,8 @@ fn a_node_moves_only_for_a_clear_and_lasting_gain() {
     scene.supernode(2).rtt = ms(15);
     scene.advance(Duration::from_secs(20));
     assert_eq!(scene.home(), Some(1), "one measurement could be luck");
-    scene.advance(Duration::from_secs(600));
-    assert_eq!(scene.home(), Some(2));
+    scene.advance(SURVEY_EVERY + Duration::from_secs(120));
+    assert_eq!(scene.home(), Some(2), "it is measured again soon");
     assert_eq!(scene.sent_to(1, |message| matches!(message, ToHome::Detach(_))), 1);
 }
 
@@ -288,6 +288,23 @@ fn a_home_that_redirects_its_child_is_left_for_another() {
 }
 
 #[test]
+fn who_is_sent_away_again_goes_where_there_is_room_for_certain() {
+    let mut scene = Scene::at_home(&[10, 20, 21, 22, 23, 24, 200]);
+    for full in 2..=6 {
+        scene.supernode(full).redirects_to = vec![7];
+    }
+    let send_away = |scene: &mut Scene| {
+        let alternatives = vec![scene.record(7)];
+        scene.receive(1, ToChild::Redirect(alternatives));
+        scene.advance(Duration::from_secs(3));
+    };
+    send_away(&mut scene);
+    assert_eq!(scene.home(), Some(1), "the standby has become full");
+    send_away(&mut scene);
+    assert_eq!(scene.home(), Some(7), "and so have the others that were near");
+}
+
+#[test]
 fn who_is_asking_its_old_home_for_a_place_does_not_leave_it_meanwhile() {
     let mut scene = Scene::at_home(&[30, 60]);
     scene.supernode(2).rtt = ms(12);
@@ -345,9 +362,9 @@ fn a_node_at_home_measures_four_others_and_soon_finds_one_that_is_new_and_near()
     scene.advance(Duration::from_secs(130));
     scene.probed.clear();
     let (home, standby) = (scene.home().unwrap(), scene.standby().unwrap());
-    scene.advance(Duration::from_secs(420));
+    scene.advance(SURVEY_EVERY * 12);
     let others = scene.probed.iter().filter(|probed| ![home, standby].contains(probed)).count();
-    assert!((8..=16).contains(&others), "four in each of two to four surveys: {others}");
+    assert!((4 * 12..=4 * 17).contains(&others), "four in each of 12 to 17 surveys: {others}");
     // One is named by the next list, among dozens that were never measured either.
     scene.supernodes.insert(41, Scripted::new(ms(10)));
     scene.advance(2 * LIST_EVERY);
