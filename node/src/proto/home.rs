@@ -126,8 +126,8 @@ pub(super) struct Homing {
     tries: u32,
     /// Who turned us away first, and how many did, while there is no home.
     turned_away: Option<(NodeId, u8)>,
-    /// The home has named others to go to, and we are still here.
-    sent_away: bool,
+    /// When the home last named others to go to.
+    sent_away: Option<Instant>,
     survey_at: Option<Instant>,
     list_at: Option<Instant>,
     actions: VecDeque<Action>,
@@ -147,7 +147,7 @@ impl Homing {
             backoff: Backoff::default(),
             tries: 0,
             turned_away: None,
-            sent_away: false,
+            sent_away: None,
             survey_at: None,
             list_at: None,
             actions: VecDeque::new(),
@@ -357,7 +357,7 @@ impl Homing {
         self.stage = Stage::Settled;
         self.tries = 0;
         self.backoff.reset();
-        (self.turned_away, self.sent_away) = (None, false);
+        (self.turned_away, self.sent_away) = (None, None);
         // Whoever just came was told enough; and those who came together do not ask together.
         let first = jitter(scene.rng, LIST_EVERY / 2, LIST_EVERY);
         self.list_at.get_or_insert(scene.now.instant + first);

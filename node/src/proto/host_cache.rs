@@ -21,7 +21,7 @@ use super::{Candidate, Load};
 pub(super) const MAX_HOSTS: usize = 200;
 /// How long a measured round trip counts (iroh keeps its reports for five minutes).
 const SAMPLE_LIFE: Duration = Duration::from_secs(5 * 60);
-/// Measurements kept of one supernode in that time (guess: twice what the survey interval yields).
+/// Measurements kept of one supernode in that time (guess: as many as there can be with all that are repeated).
 const MAX_SAMPLES: usize = 6;
 /// Measurements that a lasting gain needs: one could be luck.
 const LASTING_SAMPLES: usize = 2;

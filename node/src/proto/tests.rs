@@ -49,6 +49,8 @@ struct Scripted {
     children: u32,
     holds: JournalMark,
     redirects_to: Vec<u8>,
+    /// It redirects children only, as one without room does.
+    full: bool,
     refuses: Option<Refusal>,
     /// Tells whoever wants to attach to come again.
     later: Option<u32>,
@@ -63,6 +65,7 @@ impl Scripted {
             children: 3,
             holds: JournalMark::default(),
             redirects_to: Vec::new(),
+            full: false,
             refuses: None,
             later: None,
         }
@@ -244,7 +247,10 @@ impl Scene {
             ToHome::Attach { .. } | ToHome::Standby if script.refuses.is_some() => {
                 ToChild::Refused(script.refuses.unwrap())
             }
-            ToHome::Attach { .. } if !script.redirects_to.is_empty() => {
+            ToHome::Attach { .. } if script.full => {
+                ToChild::Redirect(script.redirects_to.iter().map(|number| self.record(*number)).collect())
+            }
+            ToHome::Attach { .. } | ToHome::Standby if !script.full && !script.redirects_to.is_empty() => {
                 ToChild::Redirect(script.redirects_to.iter().map(|number| self.record(*number)).collect())
             }
             ToHome::Attach { .. } if script.later.is_some() => {

@@ -4,6 +4,7 @@
 //! a supernode makes of the first thing that befalls its peer today depends on nothing else that happens today: it is worked out in advance, on all
 //! cores. What comes out is kept, and obeyed when its turn comes, in the one order of all events. This is conservative synchronisation with a
 //! lookahead (Fujimoto, Parallel Discrete Event Simulation, CACM 33(10), 1990), of the machines alone; a run is the same on any number of cores.
+//! Only what idle links cost (`keeping`) is reckoned with paces that may be four milliseconds younger than without.
 
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ const AT_A_TIME: usize = 8;
 
 const _: () = assert!(DAY <= LEAST_RTT.as_nanos() as Moment / 2, "a packet arrives tomorrow at the earliest");
 
-/// A thread on each core.
+/// The threads that share the work.
 pub(super) struct Cores {
     pub(super) threads: ThreadPool,
     /// Events in a day from which on they are used.
@@ -37,14 +38,16 @@ pub(super) struct Cores {
 }
 
 impl Cores {
-    pub(super) fn new(worth_it: usize) -> Arc<Self> {
-        let threads = ThreadPoolBuilder::new().build().expect("threads can be started");
+    /// So many threads; 0 for one on each core.
+    fn new(threads: usize, worth_it: usize) -> Arc<Self> {
+        let threads = ThreadPoolBuilder::new().num_threads(threads).build();
+        let threads = threads.expect("threads can be started");
         Arc::new(Self { threads, worth_it })
     }
 
     /// For a net of so many peers.
     pub(super) fn of(peers: u32) -> Option<Arc<Self>> {
-        (peers >= LARGE).then(|| Self::new(WORTH_IT))
+        (peers >= LARGE).then(|| Self::new(0, WORTH_IT))
     }
 }
 
@@ -85,6 +88,7 @@ impl Net {
     /// Works out what can be known by now of what happens today, by `end`.
     pub(super) fn look_ahead(&mut self, end: Moment) {
         let Some(worth_it) = self.cores.as_ref().map(|cores| cores.worth_it) else { return };
+        let at_a_time = AT_A_TIME.min(worth_it);
         // Who lies changes messages on their way.
         if !self.lies.is_empty() || self.calendar.due_today(end) < worth_it {
             return;
@@ -105,7 +109,7 @@ impl Net {
         }
         self.calendar.give_back(today);
         let seed = self.seed;
-        tasks.par_iter_mut().with_min_len(AT_A_TIME).for_each(|task| task.run(seed));
+        tasks.par_iter_mut().with_min_len(at_a_time).for_each(|task| task.run(seed));
         self.in_advance += tasks.len() as u64;
         for task in tasks {
             self.supers[task.peer as usize] = Some(task.running);
@@ -182,9 +186,11 @@ mod tests {
     #[test]
     fn a_run_is_the_same_on_any_number_of_cores() {
         let (digest, events, none) = run(None);
-        let (side_by_side, as_many, in_advance) = run(Some(Cores::new(1)));
-        assert_eq!((side_by_side, as_many), (digest, events));
         assert_eq!(none, 0);
-        assert!(in_advance > events / 4, "{in_advance} of {events}");
+        for threads in [1, 3] {
+            let (side_by_side, as_many, in_advance) = run(Some(Cores::new(threads, 1)));
+            assert_eq!((side_by_side, as_many), (digest, events), "{threads}");
+            assert!(in_advance > events / 4, "{in_advance} of {events}");
+        }
     }
 }

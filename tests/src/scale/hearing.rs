@@ -82,6 +82,7 @@ impl Net {
             self.say(peer, old, ToHome::Detach(presence));
             self.refresh(peer);
         }
+        self.children[peer as usize].survey_at = 0;
         self.settle_or_rest(peer);
         self.publish(peer);
     }
@@ -115,13 +116,15 @@ impl Net {
         }
         if child.home == from && child.serves {
             self.attach_to_own(peer);
-        } else if child.home == from {
+        } else if child.home == from && child.stage != Stage::Attaching {
             let again = std::mem::replace(&mut child.sent_away, true);
             let standby = (child.kept && child.standby != NOBODY).then_some(child.standby);
             let roomy = standby.filter(|standby| !child.candidates().any(|known| known == (*standby, true)));
             let next = match again {
                 false => roomy.or_else(|| self.nearest(peer, from, false)),
-                true => self.nearest_with_room(peer, records).or_else(|| self.nearest(peer, from, false)),
+                true => {
+                    self.nearest_with_room((peer, from), records).or_else(|| self.nearest(peer, from, false))
+                }
             };
             if let Some(next) = next.or(standby).or_else(|| self.nearest(peer, from, true)) {
                 self.attach(peer, next);
@@ -130,11 +133,17 @@ impl Net {
     }
 
     /// Of those whose records say so.
-    fn nearest_with_room(&self, peer: Peer, records: &[Signed<SupernodeRecord>]) -> Option<Peer> {
+    fn nearest_with_room(
+        &self,
+        (peer, from): (Peer, Peer),
+        records: &[Signed<SupernodeRecord>],
+    ) -> Option<Peer> {
         let records =
             records.iter().filter_map(|record| codec::decode::<SupernodeRecord>(&record.payload).ok());
         let roomy = records.filter(|record| record.serving && record.has_room());
-        let live = roomy.map(|record| names::peer(&record.node)).filter(|known| self.answers(peer, *known));
+        let named =
+            roomy.map(|record| names::peer(&record.node)).filter(|known| ![peer, from].contains(known));
+        let live = named.filter(|known| self.answers(peer, *known));
         live.min_by_key(|known| (self.shown_rtt(peer, *known), *known))
     }
 

@@ -317,7 +317,11 @@ impl Net {
         let least = if new { SURVEY_EVERY / 4 } else { SURVEY_EVERY * 3 / 4 };
         let wait = self.jitter(least, most);
         let child = &mut self.children[peer as usize];
-        child.survey_at = if child.serves && child.home == peer { 0 } else { now + wait };
+        if child.serves && child.home == peer {
+            child.survey_at = 0;
+        } else if child.survey_at == 0 {
+            child.survey_at = now + wait;
+        }
         if child.standby == NOBODY && child.standby_at == 0 {
             self.look_for_standby(peer);
         }

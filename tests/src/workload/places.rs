@@ -18,10 +18,20 @@ pub const REGIONS: usize = 5;
 const SLOWEST_ACCESS: u32 = 20_000;
 /// The fastest, where supernodes are.
 const FASTEST_ACCESS: u32 = 300;
-/// Least of the round trips between two peers: both in one region, on the fastest lines.
-pub const LEAST_RTT: Duration = Duration::from_micros(8000 + 4 * FASTEST_ACCESS as u64);
+/// Least of the round trips between two peers, on the fastest lines.
+pub const LEAST_RTT: Duration = Duration::from_micros(nearest_regions() * 1000 + 4 * FASTEST_ACCESS as u64);
 /// The slowest access line of a well-placed peer, as a multiple of the fastest (guess).
 const WELL_PLACED: u32 = 5;
+
+const fn nearest_regions() -> u64 {
+    let (mut least, mut pair) = (u64::MAX, 0);
+    while pair < REGIONS * REGIONS {
+        let between = BETWEEN[pair / REGIONS][pair % REGIONS];
+        least = if between < least { between } else { least };
+        pair += 1;
+    }
+    least
+}
 
 /// Where a peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

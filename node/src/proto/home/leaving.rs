@@ -6,6 +6,9 @@ use nearmesh_common::NodeId;
 
 use super::{Homing, Scene, Stage, steps::SURVEYED};
 
+/// When the home says again that we should go, within so long, whoever we tried since did not take us (guess: a home that drains says it every 3 s).
+const SENT_ON: Duration = Duration::from_secs(60);
+
 impl Homing {
     /// The home names others to which we should go: to the standby if that has room, else to the nearest of the others that has. If the home has to say
     /// it again, what we knew of others was too old, and those that it names come first. Without a place to go to we stay until its link breaks.
@@ -18,7 +21,8 @@ impl Homing {
         }
         let standby = self.standby.kept();
         let fresh = self.fresh(scene);
-        let again = std::mem::replace(&mut self.sent_away, true);
+        let before = self.sent_away.replace(scene.now.instant);
+        let again = before.is_some_and(|before| before + SENT_ON > scene.now.instant);
         let near = [standby, fresh].into_iter().flatten().find(|node| scene.hosts.has_room(*node, scene.now));
         if let Some(node) = near.filter(|_| !again) {
             return self.attach(node, scene);
@@ -27,7 +31,7 @@ impl Homing {
         let roomy: Vec<_> = roomy.take(SURVEYED).filter_map(|node| scene.hosts.address(node)).collect();
         if !roomy.is_empty() {
             self.stage = Stage::Surveying { survey: self.probe(roomy, scene), leaving: true };
-        } else if let Some(node) = standby.or(fresh) {
+        } else if let Some(node) = near.or(standby).or(fresh) {
             self.attach(node, scene);
         }
     }

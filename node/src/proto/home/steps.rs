@@ -16,7 +16,7 @@ const SCOUTED: usize = 8;
 /// sixth of all with a probability of 95 %.
 pub(super) const SURVEYED: usize = 16;
 /// Supernodes that a node at home compares with its own, whose links tell their round trips: 100 children that do so make a supernode
-/// send 0.25 kB/s of answers.
+/// send 0.1 kB/s of answers, repeated ones not counted.
 pub const COMPARED: usize = 4;
 /// Known and usable supernodes that make a fresh list unnecessary.
 const ENOUGH: usize = 5;
@@ -96,11 +96,13 @@ impl Homing {
             Some(_) if leaving => return self.leave_for_nearest(since, scene),
             None => scene.hosts.nearest(since, None, scene.rng, scene.now),
             Some(home) => {
-                if scene.hosts.seems_nearer(home, scene.now) {
+                let nearer = scene.hosts.clearly_nearer(home, scene.now);
+                // Whoever is so for certain and yet not our home has turned us away.
+                if nearer.is_none() && scene.hosts.seems_nearer(home, scene.now) {
                     let confirm = scene.now.instant + jitter(scene.rng, CONFIRM_AFTER / 2, CONFIRM_AFTER);
                     self.survey_at = self.survey_at.map(|at| at.min(confirm));
                 }
-                scene.hosts.clearly_nearer(home, scene.now)
+                nearer
             }
         };
         match target {
