@@ -20,7 +20,7 @@ mod relays;
 mod tests;
 
 pub use client::{Client, Config};
-pub use home::{COMPARED, LIST_EVERY, OWN_AFTER, ROUNDS, ROUNDS_AT_HOME, SURVEY_EVERY, TURNED_AWAY};
+pub use home::{COMPARED, LIST_EVERY, OWN_AFTER, ROUNDS, ROUNDS_AT_HOME, SENT_ON, SURVEY_EVERY, TURNED_AWAY};
 pub use presence::Reached;
 
 use std::{net::SocketAddr, time::Duration};

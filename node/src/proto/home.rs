@@ -23,6 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use leaving::SENT_ON;
 use links::{Link, Links};
 use nearmesh_common::{NodeId, Now, pace::Pace, wire::NodeAddress};
 use rand_chacha::ChaCha8Rng;

@@ -247,10 +247,8 @@ impl Scene {
             ToHome::Attach { .. } | ToHome::Standby if script.refuses.is_some() => {
                 ToChild::Refused(script.refuses.unwrap())
             }
-            ToHome::Attach { .. } if script.full => {
-                ToChild::Redirect(script.redirects_to.iter().map(|number| self.record(*number)).collect())
-            }
-            ToHome::Attach { .. } | ToHome::Standby if !script.full && !script.redirects_to.is_empty() => {
+            ToHome::Standby if script.full => ToChild::StandbyKept,
+            ToHome::Attach { .. } | ToHome::Standby if !script.redirects_to.is_empty() => {
                 ToChild::Redirect(script.redirects_to.iter().map(|number| self.record(*number)).collect())
             }
             ToHome::Attach { .. } if script.later.is_some() => {

@@ -84,8 +84,8 @@ pub(super) struct Child {
     pub(super) tries: u8,
     /// Who turned it away first, and how many did.
     pub(super) turned_away: (Peer, u8),
-    /// The home has named others to go to, and it is still there.
-    pub(super) sent_away: bool,
+    /// When the home last named others to go to.
+    pub(super) sent_away: Moment,
     pub(super) failures: u8,
     /// How quick the home wants its link.
     pub(super) pace: Pace,
@@ -133,7 +133,7 @@ impl Child {
             full: 0,
             tries: 0,
             turned_away: (NOBODY, 0),
-            sent_away: false,
+            sent_away: 0,
             failures: 0,
             pace: Pace::HOME,
             compared: [NOBODY; COMPARED],

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nearmesh::proto::{LIST_EVERY, TURNED_AWAY, promotion::Input};
+use nearmesh::proto::{LIST_EVERY, SENT_ON, TURNED_AWAY, promotion::Input};
 use nearmesh_common::{
     codec,
     pace::Pace,
@@ -72,7 +72,7 @@ impl Net {
         let waited = now - child.homeless_since;
         let was_homeless = child.homeless_since != 0;
         child.homeless_since = 0;
-        (child.turned_away, child.sent_away) = ((NOBODY, 0), false);
+        (child.turned_away, child.sent_away) = ((NOBODY, 0), 0);
         if was_homeless {
             self.waits.note(now, waited);
             self.tell_role(peer, Input::Home(true));
@@ -88,6 +88,7 @@ impl Net {
     }
 
     fn on_redirect(&mut self, peer: Peer, from: Peer, records: &[Signed<SupernodeRecord>]) {
+        let now = self.calendar.now();
         let child = &mut self.children[peer as usize];
         if from == peer {
             return;
@@ -117,7 +118,8 @@ impl Net {
         if child.home == from && child.serves {
             self.attach_to_own(peer);
         } else if child.home == from && child.stage != Stage::Attaching {
-            let again = std::mem::replace(&mut child.sent_away, true);
+            let before = std::mem::replace(&mut child.sent_away, now);
+            let again = before != 0 && before + nanos(SENT_ON) > now;
             let standby = (child.kept && child.standby != NOBODY).then_some(child.standby);
             let roomy = standby.filter(|standby| !child.candidates().any(|known| known == (*standby, true)));
             let next = match again {

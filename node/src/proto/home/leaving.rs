@@ -6,8 +6,9 @@ use nearmesh_common::NodeId;
 
 use super::{Homing, Scene, Stage, steps::SURVEYED};
 
-/// When the home says again that we should go, within so long, whoever we tried since did not take us (guess: a home that drains says it every 3 s).
-const SENT_ON: Duration = Duration::from_secs(60);
+/// When the home says again within so long that we should go, it drains, and whoever we tried since did not take us: it says so every 3 s, and one that
+/// has too many children every 30.
+pub const SENT_ON: Duration = Duration::from_secs(10);
 
 impl Homing {
     /// The home names others to which we should go: to the standby if that has room, else to the nearest of the others that has. If the home has to say

@@ -97,7 +97,7 @@ impl Homing {
             None => scene.hosts.nearest(since, None, scene.rng, scene.now),
             Some(home) => {
                 let nearer = scene.hosts.clearly_nearer(home, scene.now);
-                // Whoever is so for certain and yet not our home has turned us away.
+                // Whoever is so for certain is asked at once, and if it is full, not again any sooner than others.
                 if nearer.is_none() && scene.hosts.seems_nearer(home, scene.now) {
                     let confirm = scene.now.instant + jitter(scene.rng, CONFIRM_AFTER / 2, CONFIRM_AFTER);
                     self.survey_at = self.survey_at.map(|at| at.min(confirm));
