@@ -49,6 +49,7 @@ use crate::{config::Settings, control::api::Ready, profile::ProfileLock};
 
 pub use admission::{create_net, join_net};
 pub use dialling::DIAL_TIMEOUT;
+pub use pulse::LOOKS as LOOKS_BETWEEN_PULSES;
 pub use start::{UpError, run};
 
 /// What `up` hands over.

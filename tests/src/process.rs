@@ -153,13 +153,7 @@ impl Node {
     /// Runs it and fails the test unless it exits with 0.
     pub fn ok(&self, arguments: &[&str]) -> Ran {
         let ran = self.run(arguments);
-        assert_eq!(
-            ran.code,
-            0,
-            "nearmesh {arguments:?} of {}: {ran:?}\n{}",
-            self.home.display(),
-            self.log_tail()
-        );
+        assert_eq!(ran.code, 0, "nearmesh {arguments:?} of {}: {ran:?}", self.home.display());
         ran
     }
 
@@ -215,8 +209,8 @@ impl Node {
         let mut stdout = BufReader::new(stdout);
         stdout.read_line(&mut line).expect("its output can be read");
         self.process = Some(process);
-        self.ready = serde_json::from_str(&line)
-            .unwrap_or_else(|error| panic!("not ready: {error}: {line:?}\n{}", self.log_tail()));
+        self.ready =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("not ready: {error}: {line:?}"));
         // Somebody must go on reading, or a node that prints would block.
         std::thread::spawn(move || io::copy(&mut stdout, &mut io::sink()));
     }
@@ -273,8 +267,8 @@ impl Node {
         path
     }
 
-    /// The end of its log, for a failure message.
-    pub fn log_tail(&self) -> String {
+    /// The end of its log, for whoever wants to know why a test failed.
+    fn log_tail(&self) -> String {
         let mut text = String::new();
         let _ = File::open(self.log()).and_then(|mut log| log.read_to_string(&mut text));
         let lines: Vec<&str> = text.lines().collect();
@@ -286,7 +280,7 @@ impl Node {
         let log = std::fs::read(self.log()).expect("a log file");
         let log = String::from_utf8_lossy(&log);
         let line = log.lines().rev().find(|line| line.contains(text));
-        line.unwrap_or_else(|| panic!("no {text:?} in the log:\n{}", self.log_tail())).to_owned()
+        line.unwrap_or_else(|| panic!("no {text:?} in the log")).to_owned()
     }
 
     fn log(&self) -> PathBuf {

@@ -27,7 +27,7 @@ use super::{connections::CloseCode, links::Links};
 /// How often it is looked whose turn it is.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often a link is looked at between two pulses: that somebody spoke is noticed by so much of its pace later.
-const LOOKS: u32 = 7;
+pub const LOOKS: u32 = 7;
 /// Who did not run for so long does not know who was silent meanwhile (guess: a busy machine delays a task by less).
 const ABSENT: Duration = Duration::from_secs(1);
 
@@ -123,12 +123,14 @@ impl Pulse {
         let pace = if self.unproven { Pace::Quick } else { self.wanted.min(self.told) };
         let end = self.heard_at + pace.silence();
         let due = self.heard_at.max(self.sent_at) + self.wanted.keep_alive();
-        let due = Some(due).filter(|due| *due > now);
-        self.look_at = due.into_iter().fold(end.min(now + pace.keep_alive() / LOOKS), Instant::min);
-        let silent = now.saturating_duration_since(self.heard_at);
-        if silent >= pace.silence() {
+        self.look_at = end.min(now + pace.keep_alive() / LOOKS);
+        if due > now {
+            self.look_at = self.look_at.min(due);
+        }
+        if end <= now {
             return Due::End;
         }
+        let silent = now.saturating_duration_since(self.heard_at);
         let mine = self.wanted < self.told || self.wanted == self.told && !self.ours;
         let unsaid = now.saturating_duration_since(self.sent_at);
         if self.wanted == Pace::Slow || !mine {

@@ -73,7 +73,7 @@ impl Town {
             known.unwrap_or_else(|late| {
                 let seen = supernodes.iter().map(|hub| {
                     let status = hub.node.json(&["status"]);
-                    format!("{} sees {}:\n{}", hub.name, status["supernodes"], hub.node.log_tail())
+                    format!("{} sees {}", hub.name, status["supernodes"])
                 });
                 panic!("{} of {late}\n{}", supernode.name, seen.collect::<Vec<_>>().join("\n"))
             });

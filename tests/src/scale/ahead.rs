@@ -19,7 +19,10 @@ use super::{
     machines::{Super, input_of},
     names::{self, Peer},
 };
-use crate::{sim::message_kind, workload::places::LEAST_RTT};
+use crate::{
+    sim::{message_kind, schedule::Due as Planned},
+    workload::places::LEAST_RTT,
+};
 
 /// From so many peers on there is enough to do at the same time (measured: nothing is gained with 25,000).
 const LARGE: u32 = 50_000;
@@ -51,18 +54,17 @@ impl Cores {
     }
 }
 
-/// What happens to a supernode's machine.
-enum Work {
-    Timeout,
-    Message { from: Peer, message: LinkMessage },
-}
-
+/// A supernode at work on the first thing that befalls it today.
 struct Task {
     peer: Peer,
     running: Box<Super>,
     now: Now,
-    work: Option<Work>,
+    /// Taken by who works.
+    input: Option<Given>,
 }
+
+/// An input, and the kind of message in which it comes.
+type Given = (supernode::Input, &'static str);
 
 impl Event {
     /// The peers at which it changes anything today; nothing is known of what comes after an event of which this is not known.
@@ -88,47 +90,54 @@ impl Net {
     /// Works out what can be known by now of what happens today, by `end`.
     pub(super) fn look_ahead(&mut self, end: Moment) {
         let Some(worth_it) = self.cores.as_ref().map(|cores| cores.worth_it) else { return };
-        let at_a_time = AT_A_TIME.min(worth_it);
         // Who lies changes messages on their way.
-        if !self.lies.is_empty() || self.calendar.due_today(end) < worth_it {
+        if !self.lies.is_empty() {
             return;
         }
         let mut today = self.calendar.take_today();
-        let mut befallen = FxHashSet::default();
+        let later = today.partition_point(|planned| planned.at > end);
         let mut tasks = Vec::new();
-        for due in today.iter_mut().rev().take_while(|due| due.at <= end) {
-            let Some((peer, other)) = due.event.befalls() else { break };
-            let first = befallen.insert(peer);
-            if peer != other {
-                befallen.insert(other);
-            } else if first && let Some(work) = self.work_of(&mut due.event, due.at) {
-                let running = self.supers[peer as usize].take();
-                let now = self.calendar.moment_of(due.at);
-                tasks.extend(running.map(|running| Task { peer, running, now, work: Some(work) }));
-            }
+        if today.len() - later >= worth_it {
+            self.hand_out(&mut today[later..], &mut tasks);
         }
         self.calendar.give_back(today);
-        let seed = self.seed;
-        tasks.par_iter_mut().with_min_len(at_a_time).for_each(|task| task.run(seed));
+        tasks.par_iter_mut().with_min_len(AT_A_TIME.min(worth_it)).for_each(Task::run);
         self.in_advance += tasks.len() as u64;
         for task in tasks {
             self.supers[task.peer as usize] = Some(task.running);
         }
     }
 
+    /// Each machine with the first of these events that befalls its peer, if that is for the machine; they are in order, the last first.
+    fn hand_out(&mut self, planned: &mut [Planned<Moment, Event>], tasks: &mut Vec<Task>) {
+        let mut befallen = FxHashSet::default();
+        for planned in planned.iter_mut().rev() {
+            let Some((peer, other)) = planned.event.befalls() else { break };
+            let first = befallen.insert(peer);
+            if peer != other {
+                befallen.insert(other);
+            } else if first && let Some(input) = self.input_in(&mut planned.event, planned.at) {
+                let running = self.supers[peer as usize].take();
+                let now = self.calendar.moment_of(planned.at);
+                tasks.extend(running.map(|running| Task { peer, running, now, input: Some(input) }));
+            }
+        }
+    }
+
     /// What an event gives a machine to do, taken out of it.
-    fn work_of(&self, event: &mut Event, at: Moment) -> Option<Work> {
+    fn input_in(&self, event: &mut Event, at: Moment) -> Option<Given> {
         match event {
             Event::WakeSuper(peer) => {
                 let running = self.supers[*peer as usize].as_ref()?;
-                running.wakes_at(at).then_some(Work::Timeout)
+                running.wakes_at(at).then_some((supernode::Input::Timeout, ""))
             }
             Event::Deliver { link, from, to, message, .. } => {
                 let is_for_machine =
                     |message: &LinkMessage| matches!(message, LinkMessage::ToHome(_) | LinkMessage::Mesh(_));
                 let taken = self.is_alive(*to) && self.is_open(*link, (*from, *to));
                 let message = message.take_if(|message| taken && is_for_machine(message))?;
-                Some(Work::Message { from: *from, message: *message })
+                let kind = message_kind(&message);
+                Some((input_of(names::node(self.seed, *from), *message)?, kind))
             }
             _ => None,
         }
@@ -136,16 +145,9 @@ impl Net {
 }
 
 impl Task {
-    fn run(&mut self, seed: u64) {
-        match self.work.take() {
-            Some(Work::Timeout) => self.running.work(supernode::Input::Timeout, "", self.now),
-            Some(Work::Message { from, message }) => {
-                let kind = message_kind(&message);
-                if let Some(input) = input_of(names::node(seed, from), message) {
-                    self.running.work(input, kind, self.now);
-                }
-            }
-            None => {}
+    fn run(&mut self) {
+        if let Some((input, kind)) = self.input.take() {
+            self.running.work(input, kind, self.now);
         }
     }
 }

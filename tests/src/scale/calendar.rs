@@ -118,17 +118,12 @@ impl<E> Calendar<E> {
         false
     }
 
-    /// How many of today's events are due by `end`.
-    pub(super) fn due_today(&mut self, end: Moment) -> usize {
+    /// What is left of today, the last first; to be given back before anything else happens.
+    pub(super) fn take_today(&mut self) -> Vec<Due<Moment, E>> {
         if !self.added.is_empty() {
             self.today.extend(self.added.drain().map(|Reverse(due)| due));
             self.today.sort_unstable_by(|one, other| other.cmp(one));
         }
-        self.today.len() - self.today.partition_point(|due| due.at > end)
-    }
-
-    /// Today's events, the last first, to be given back before anything else happens.
-    pub(super) fn take_today(&mut self) -> Vec<Due<Moment, E>> {
         std::mem::take(&mut self.today)
     }
 

@@ -13,7 +13,7 @@ use super::{
 /// How much later than it is due a pulse is said, on average: every quarter of a second it is looked which are.
 const LATE: f64 = 0.125;
 /// What comes while a link rests between two pulses puts off the next one by so much of their distance.
-const PUT_OFF: f64 = 1.0 / 7.0;
+const PUT_OFF: f64 = 1.0 / nearmesh::daemon::LOOKS_BETWEEN_PULSES as f64;
 const SECOND: f64 = 1e9;
 
 /// What keeps a supernode's links alive, in bytes a second.

@@ -78,15 +78,12 @@ impl Net {
             return Some(message);
         }
         let lie = |peer: Peer, lie: Lie| self.lies.get(&peer) == Some(&lie);
-        match &mut message {
-            LinkMessage::Mesh(Mesh::Query { .. }) if lie(to, Lie::DropsQueries) => return None,
-            LinkMessage::Mesh(Mesh::Answer { .. }) if lie(from, Lie::DropsQueries) => return None,
-            LinkMessage::Mesh(Mesh::SummaryPart { entries, .. }) if lie(from, Lie::EmptySummary) => {
-                entries.clear();
-            }
-            LinkMessage::Mesh(Mesh::SummaryChange { added, .. }) if lie(from, Lie::EmptySummary) => {
-                added.clear();
-            }
+        let LinkMessage::Mesh(mesh) = &mut message else { return Some(message) };
+        match mesh {
+            Mesh::Query { .. } if lie(to, Lie::DropsQueries) => return None,
+            Mesh::Answer { .. } if lie(from, Lie::DropsQueries) => return None,
+            Mesh::SummaryPart { entries, .. } if lie(from, Lie::EmptySummary) => entries.clear(),
+            Mesh::SummaryChange { added, .. } if lie(from, Lie::EmptySummary) => added.clear(),
             _ => {}
         }
         Some(message)

@@ -117,7 +117,7 @@ impl Net {
     pub(super) fn wake_super(&mut self, peer: Peer) {
         let now = self.calendar.now();
         let Some(running) = &mut self.supers[peer as usize] else { return };
-        if running.wake == now {
+        if running.wakes_at(now) {
             running.wake = 0;
             if running.made.is_none() {
                 running.work(supernode::Input::Timeout, "", self.calendar.moment());
