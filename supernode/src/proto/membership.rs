@@ -102,8 +102,8 @@ pub(super) struct Membership {
     tending: Tending,
     spreading: Spreading,
     events: VecDeque<Event>,
-    /// Whether we were ever linked to another.
-    has_met: bool,
+    /// When we were first linked to another.
+    met_at: Option<Instant>,
 }
 
 impl Membership {
@@ -117,7 +117,7 @@ impl Membership {
             tending: Tending::default(),
             spreading: Spreading::new(world),
             events: VecDeque::new(),
-            has_met: false,
+            met_at: None,
         }
     }
 
@@ -166,6 +166,11 @@ impl Membership {
     /// How it was divided a moment ago, while that still counts.
     pub(super) fn former_groups(&self) -> Option<Groups> {
         self.division.former()
+    }
+
+    /// Whether we came so lately that the net may have been divided otherwise a moment before, for all we know.
+    pub(super) fn is_newcomer(&self, now: Instant) -> bool {
+        self.met_at.is_some_and(|at| at + division::TRANSITION > now)
     }
 
     /// Our own group.
@@ -268,7 +273,9 @@ impl Membership {
         (known.mine, known.theirs) = (true, true);
         known.met_at = Some(world.now.instant);
         self.table.set_stage(&from, Stage::Member { since: world.now.instant });
-        if !std::mem::replace(&mut self.has_met, true) && bits > 0 && division::is_possible(bits) {
+        let is_first = self.met_at.is_none();
+        self.met_at.get_or_insert(world.now.instant);
+        if is_first && bits > 0 && division::is_possible(bits) {
             self.regroup(Groups::new(bits), true, world);
         }
         self.events.push_back(Event::Up(from));

@@ -84,10 +84,11 @@ impl Supernode {
             return self.world.tell_mesh(from, Mesh::Sources { number, homes: Vec::new() });
         }
         let homes = self.offers.find(content);
-        if hops == 0 || !homes.is_empty() || !self.lookups.has_room() {
+        let place = Place::of_content(content);
+        if !homes.is_empty() || !self.passes_on(place, hops) {
             return self.world.tell_mesh(from, Mesh::Sources { number, homes });
         }
-        let targets = self.onward_targets(Place::of_content(content), (from, hops));
+        let targets = self.onward_targets(place, (from, hops));
         let (asker, sought) = (lookup::Asker::Member(from, number), Sought::Content(content));
         self.lookups.begin(asker, sought, Default::default(), targets, &mut self.world);
     }

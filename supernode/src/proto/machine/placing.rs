@@ -30,13 +30,16 @@ impl Supernode {
     }
 
     pub(super) fn holds(&self, place: Place) -> bool {
-        let groups = self.membership.groups();
-        self.is_ours(place, groups) && self.holders(place, groups).contains(&self.world.own())
+        self.holds_by(self.membership.groups(), place)
     }
 
-    /// Whether others ask us about it as a holder: all who were holders count while the division into groups changes.
+    /// Whether others ask us about it as a holder: who was one also is while the division into groups changes.
     pub(super) fn holds_now(&self, place: Place) -> bool {
-        self.membership.former_groups().is_some() || self.holds(place)
+        self.divisions().any(|groups| self.holds_by(groups, place))
+    }
+
+    fn holds_by(&self, groups: Groups, place: Place) -> bool {
+        self.is_ours(place, groups) && self.holders(place, groups).contains(&self.world.own())
     }
 
     /// The holders of a key of our own group by this division, as far as we are linked to them. One that is silent may be dead: the next is taken in its

@@ -343,8 +343,7 @@ impl Supernode {
         let holds = self.holds_now(place);
         let known = self.directory.find(&user, holds, &self.world);
         let sure = holds && known.iter().any(|entry| entry.online);
-        let answered = hops == 0 || sure || !self.lookups.has_room();
-        if answered {
+        if sure || !self.passes_on(place, hops) {
             let nodes = known.into_iter().take(MAX_NODES_PER_USER).collect();
             return self.world.tell_mesh(from, Mesh::Held { number, nodes });
         }
@@ -358,10 +357,18 @@ impl Supernode {
         );
     }
 
+    /// Whether a question is passed on that we cannot answer. A holder alone does so only while former holders count.
+    pub(super) fn passes_on(&self, place: Place, hops: u8) -> bool {
+        let asks_holder = hops == 1 && self.holds(place) && self.membership.former_groups().is_none();
+        hops > 0 && !asks_holder && self.lookups.has_room()
+    }
+
     /// To whom a question of another supernode is passed on; of the holders the nearest first.
     pub(super) fn onward_targets(&self, place: Place, (from, hops): (NodeId, u8)) -> Vec<Target> {
         let own = self.world.own();
-        let onward = self.onward(place, hops).into_iter().map(|(node, hops)| Target { node, hops });
+        let to_holders = self.hops_to_holders().min(hops.saturating_sub(1));
+        let onward = self.onward(place, hops).into_iter();
+        let onward = onward.map(|(node, hops)| Target { node, hops: hops.max(to_holders) });
         let mut targets: Vec<_> = onward.filter(|target| target.node != from && target.node != own).collect();
         // The present holders stay before the former ones.
         let present = targets.len().min(HOLDERS);
@@ -369,10 +376,16 @@ impl Supernode {
         targets
     }
 
+    /// How many more times holders that we ask may pass the question on. They know how the net was divided before, and whom to ask of that; who came
+    /// later does not.
+    fn hops_to_holders(&self) -> u8 {
+        u8::from(self.membership.is_newcomer(self.world.now.instant))
+    }
+
     /// Whom a question for this key goes to, the nearest first and newcomers last: its holders, or contacts in its group.
     pub(super) fn targets(&self, place: Place, groups: Groups) -> Vec<Target> {
         let (mut nodes, hops) = match self.is_ours(place, groups) {
-            true => (self.holders(place, groups), 0),
+            true => (self.holders(place, groups), self.hops_to_holders()),
             false => (self.go_betweens(place, groups), MAX_HOPS),
         };
         nodes.retain(|node| *node != self.world.own());

@@ -120,7 +120,7 @@ impl Membership {
 
     /// Whether one more may be dialled who failed before, or who did not.
     pub(super) fn may_dial(&self, again: bool) -> bool {
-        let most = if self.has_met { MAX_DIALS } else { MAX_FIRST_DIALS };
+        let most = if self.met_at.is_some() { MAX_DIALS } else { MAX_FIRST_DIALS };
         let (all, again_now) = self.table.dialling();
         self.is_serving() && all < most && (!again || again_now < MAX_AGAIN)
     }

@@ -15,7 +15,7 @@ use nearmesh_common::{
 
 use crate::proto::{
     Config,
-    placement::Place,
+    placement::{Groups, Place},
     testing::{LATENCY, Net, file, node, user, words},
 };
 
@@ -63,7 +63,7 @@ fn finds(net: &Net, from: &str) -> usize {
 /// The supernodes' names whose directory holds a user.
 fn holders(net: &Net, name: &str) -> Vec<String> {
     let some = net.supernodes.values().next().unwrap();
-    let groups = crate::proto::placement::Groups::new(some.group_bits());
+    let groups = Groups::new(some.group_bits());
     let place = Place::of_user(&user(name));
     let members = net.supernodes.keys().copied().filter(|id| groups.of(&id.0) == place.group(groups));
     let holders = place.holders(members);
@@ -72,7 +72,7 @@ fn holders(net: &Net, name: &str) -> Vec<String> {
 
 /// The supernodes of another group than `home`'s, in which `of` is.
 pub(super) fn is_elsewhere(net: &Net, home: &str, of: &str) -> bool {
-    let groups = crate::proto::placement::Groups::new(net.supernode(home).group_bits());
+    let groups = Groups::new(net.supernode(home).group_bits());
     groups.of(&node(home).0) != groups.of(&node(of).0)
 }
 
@@ -188,6 +188,37 @@ fn a_cancel_travels_to_those_whom_a_contact_asked() {
         net.sent.iter().filter(|(.., m)| matches!(m, LinkMessage::Mesh(Mesh::Cancel(_)))).collect();
     assert!(cancels.iter().any(|(from, to, _)| (*from, *to) == (node("s0"), contact)));
     assert!(cancels.iter().any(|(from, to, _)| (*from, *to) == (contact, node(&far[0]))));
+}
+
+#[test]
+fn who_comes_after_the_net_was_divided_finds_what_only_the_former_holders_know() {
+    let mut net = Net::of(60);
+    let groups = Groups::new(3);
+    let is_in = |place: Place, id: &NodeId| place.group(groups) == groups.of(&id.0);
+    // The holders of this user are in other groups than the key.
+    let apart = |name: &String| {
+        let place = Place::of_user(&user(name));
+        place.holders((0..80).map(|number| node(&s(number)))).iter().all(|holder| !is_in(place, holder))
+    };
+    let bob = (0..100).map(|number| format!("bob{number}")).find(apart).unwrap();
+    net.attach(&bob, "s3", 0);
+    net.run(SECOND * 5);
+    // Nothing of him reaches those who hold the key from now on.
+    net.lose_all(|message| matches!(message, LinkMessage::Mesh(Mesh::Store { .. })));
+    for number in 60..80 {
+        net.start(&s(number), Config::default(), &["s0"]);
+    }
+    net.run(SECOND * 20);
+    assert_eq!(net.supernode("s0").group_bits(), groups.bits());
+    let mut asked = 0;
+    for name in (80..120).map(s).filter(|name| is_in(Place::of_user(&user(&bob)), &node(name))) {
+        net.start(&name, Config::default(), &["s0"]);
+        net.run(SECOND * 2);
+        net.attach("alice", &name, 0);
+        assert_eq!(net.whereabouts("alice", &name, &bob), [(node("s3"), true)], "from {name}");
+        asked += 1;
+    }
+    assert!(asked > 2, "{asked}");
 }
 
 #[test]
