@@ -42,6 +42,8 @@ pub struct SupernodeRecord {
     pub group_bits: u8,
     /// How many of its group it has links to, itself included.
     pub group_size: u16,
+    /// How full these are together: their children in percent of their capacity.
+    pub group_load: u8,
 }
 
 /// Why a verified record is still not taken.
@@ -65,7 +67,7 @@ pub enum RecordError {
 }
 
 impl Content for SupernodeRecord {
-    const CONTEXT: &'static str = "nearmesh supernode 2";
+    const CONTEXT: &'static str = "nearmesh supernode 3";
 }
 
 impl SupernodeRecord {

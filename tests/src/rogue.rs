@@ -155,6 +155,7 @@ impl Rogue {
             serving: true,
             group_bits: 0,
             group_size: 1,
+            group_load: 0,
         }
     }
 

@@ -163,6 +163,7 @@ impl Scene {
             serving: true,
             group_bits: 0,
             group_size: 1,
+            group_load: 0,
         })
     }
 

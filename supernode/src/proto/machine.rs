@@ -230,7 +230,7 @@ impl Supernode {
 
     /// About how many supernodes there are, by what it knows.
     pub fn estimate(&self) -> u32 {
-        self.membership.number()
+        self.membership.net().size
     }
 
     #[cfg(test)]

@@ -40,6 +40,7 @@ use std::{
 #[cfg(test)]
 pub(super) use dials::REMEMBERED;
 use division::Division;
+pub(super) use estimate::Seen;
 use known::{Known, Stage};
 #[cfg(test)]
 pub(super) use lists::{LISTED, LISTED_AT_HOME};

@@ -10,7 +10,7 @@ use nearmesh_common::{
     wire::home::{MIN_SUPERNODES, Neighbourhood, TARGET_PERCENT, TOO_FULL_PERCENT, ToChild},
 };
 
-use super::{door::STRETCH, world::World};
+use super::{door::STRETCH, membership::Seen, world::World};
 
 /// How often it is looked at (guess: as often as a supernode signs its load anew).
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -20,9 +20,6 @@ const CALM_EVERY: Duration = Duration::from_secs(6);
 const CLEAR: u64 = 5;
 /// How many times its capacity a supernode counts as full at most: none has more children than that.
 const MOST_FULL: u64 = STRETCH as u64;
-
-/// So many supernodes tell how full the net is (guess: the number of children varies by a half, so that a mean of these errs by an eighth).
-const FAIR_SAMPLE: u32 = 16;
 
 /// What was told, and when to look again.
 #[derive(Debug)]
@@ -110,13 +107,13 @@ pub fn neighbourhood(
     }
 }
 
-/// The view by which it is judged whether more are wanted: all that are known, or the mates alone where those are less full. Contacts are those that
-/// many are near to, and fuller than others; mates are a fair sample, but few. Who believed either alone would call for too many.
-pub(super) fn fair(all: Neighbourhood, mates: Neighbourhood) -> Neighbourhood {
-    let crossed =
-        |a: &Neighbourhood, b: &Neighbourhood| u64::from(a.all_children) * u64::from(b.all_capacity);
-    let emptier = crossed(&mates, &all) < crossed(&all, &mates);
-    if emptier && mates.supernodes >= FAIR_SAMPLE { mates } else { all }
+/// The same of the whole net, of which we know only some.
+pub(super) fn of_all(known: Neighbourhood, net: Seen) -> Neighbourhood {
+    let bounded = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+    let [known_capacity, supernodes, load] = [known.all_capacity, net.size, net.load].map(u64::from);
+    let all_capacity = known_capacity.saturating_mul(supernodes) / u64::from(known.supernodes.max(1));
+    let all_children = bounded(all_capacity.saturating_mul(load) / 100);
+    Neighbourhood { all_children, all_capacity: bounded(all_capacity), supernodes: net.size, ..known }
 }
 
 fn median(all: &mut [(u64, u64)]) -> u64 {
@@ -180,10 +177,13 @@ mod tests {
     }
 
     #[test]
-    fn the_net_is_as_full_as_the_less_full_of_two_views() {
-        let (all, mates) = (around(3200, 40), around(900, 16));
-        assert_eq!(fair(all, mates), mates);
-        assert_eq!(fair(all, around(1400, 16)), all);
-        assert_eq!(fair(all, around(300, 15)), all, "too few to tell");
+    fn the_whole_net_is_as_full_as_its_groups_say_whoever_is_known() {
+        let all = of_all(around(3200, 40), Seen { size: 320, load: 62 });
+        assert_eq!((all.supernodes, all.all_capacity, all.all_children), (320, 32_000, 19_840));
+        assert_eq!((all.children, all.capacity, all.candidates), (80, 100, 20), "our own");
+        let nobody = Neighbourhood::default();
+        assert_eq!(of_all(nobody, Seen { size: 1, load: 0 }), Neighbourhood { supernodes: 1, ..nobody });
+        let most = of_all(around(u32::MAX, u32::MAX / 100), Seen { size: u32::MAX, load: u32::MAX });
+        assert_eq!(most.all_capacity, u32::MAX);
     }
 }

@@ -369,6 +369,7 @@ impl Net {
         let Some(asked) = self.asking.close(id) else { return };
         let excused = self.is_excused(&asked);
         let due = self.is_due(&asked);
+        let hidden = self.hides(asked.target_home);
         let wanted = asked.wanted.map(|wanted| (wanted, names::node(self.seed, asked.target)));
         let outcome = self.asking.outcomes.entry(asked.kind).or_default();
         outcome.asked += 1;
@@ -378,6 +379,10 @@ impl Net {
             return;
         }
         let Some(wanted) = wanted.filter(|_| due) else { return };
+        if hidden {
+            outcome.hidden += 1;
+            return;
+        }
         outcome.due += 1;
         if asked.sources.contains(&wanted) {
             outcome.right += 1;

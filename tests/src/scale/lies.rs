@@ -66,6 +66,11 @@ impl Net {
         self.lies.contains_key(&peer)
     }
 
+    /// Whether what is at a supernode is not found, by its will.
+    pub(super) fn hides(&self, peer: Peer) -> bool {
+        matches!(self.lies.get(&peer), Some(Lie::DropsQueries | Lie::EmptySummary))
+    }
+
     /// How many children a supernode says it takes.
     pub(super) fn capacity_of(&self, peer: Peer) -> u32 {
         let lies = self.lies.get(&peer) == Some(&Lie::ZeroRoundTrip);
@@ -124,6 +129,7 @@ impl Net {
                     serving: true,
                     group_bits: 0,
                     group_size: u16::MAX,
+                    group_load: 0,
                 };
                 keyring.seal(&record)
             })

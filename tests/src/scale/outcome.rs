@@ -19,6 +19,8 @@ pub struct Outcome {
     pub excused: u64,
     /// Right but for the target having moved, or come or gone, within [`STALE`](super::STALE).
     pub stale: u64,
+    /// Sought what is at a supernode that hides it.
+    pub hidden: u64,
     /// Nanoseconds until the end.
     pub latency: Histogram,
     /// Nanoseconds until the first result.
@@ -62,6 +64,8 @@ pub struct OutcomeFigures {
     pub excused: u64,
     /// See [`Outcome::stale`].
     pub stale: u64,
+    /// See [`Outcome::hidden`].
+    pub hidden: u64,
     /// Milliseconds until the end.
     pub latency_ms: Summary,
     /// Milliseconds until the first result.
@@ -98,6 +102,7 @@ impl Outcome {
             unanswered: self.unanswered,
             excused: self.excused,
             stale: self.stale,
+            hidden: self.hidden,
             latency_ms: self.latency.in_milliseconds(),
             first_ms: self.first.in_milliseconds(),
             round_trips: self.relative.summary(100.0),

@@ -68,6 +68,7 @@ fn a_forged_record_is_not_remembered() {
         serving: true,
         group_bits: 0,
         group_size: 1,
+        group_load: 0,
     });
     forged.payload[33] ^= 1;
     scene.receive(1, ToChild::Supernodes(vec![forged]));

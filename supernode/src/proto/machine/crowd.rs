@@ -3,7 +3,6 @@
 use nearmesh_common::{
     NodeId,
     presence::Presence,
-    supernode_record::SupernodeRecord,
     wire::home::{Neighbourhood, ToChild},
 };
 
@@ -11,24 +10,23 @@ use super::{
     super::{
         alternatives,
         door::Elsewhere,
-        neighbourhood::{fair, neighbourhood},
+        neighbourhood::{neighbourhood, of_all},
+        placement::Groups,
     },
     REMIND_EVERY, Supernode,
 };
 
 impl Supernode {
-    /// How full this supernode and those that it knows are.
+    /// How full this supernode is, and the whole net.
     pub fn neighbourhood(&self) -> Neighbourhood {
         let record = &self.membership.own_record().content;
         let capacity = if record.serving { record.capacity } else { 0 };
         let children = u32::try_from(self.children.len()).unwrap_or(u32::MAX);
         let candidates = u32::try_from(self.candidates().count()).unwrap_or(u32::MAX);
         let others = self.membership.records().skip(1).map(|record| &record.content);
-        let others: Vec<_> = others.filter(|other| other.serving).collect();
-        let load = |other: &&SupernodeRecord| (other.children, other.capacity);
-        let all = neighbourhood((children, capacity), candidates, others.iter().map(load));
-        let mates = others.iter().filter(|other| self.membership.is_mate(&other.node));
-        fair(all, neighbourhood((children, capacity), candidates, mates.map(load)))
+        let others = others.filter(|other| other.serving).map(|other| (other.children, other.capacity));
+        let known = neighbourhood((children, capacity), candidates, others);
+        if self.membership.groups() == Groups::ONE { known } else { of_all(known, self.membership.net()) }
     }
 
     /// The children that strangers can reach.

@@ -1,16 +1,13 @@
-//! How many supernodes there are.
+//! How many supernodes there are, and how full.
 //!
-//! Each counts its own group exactly, and says how many it sees there. The net is the sum over the groups; of what the contacts to one group
-//! claim the smaller of two counts, or the middle one of more, and nothing counts for much more than a group of middle size. So one liar moves nothing
-//! much.
+//! Each counts its own group exactly, and says how many it sees there and how full they are. The net is the sum over the groups; of what the contacts to one
+//! group claim the smaller of two counts, or the middle one of more, and nothing counts for much more than a group of middle size and load. So one liar moves
+//! nothing much. Whom somebody happens to know tells less: contacts are those that many are near to, and fuller than others, and twenty mates differ from the
+//! whole by a tenth.
 
 use nearmesh_common::NodeId;
 
-use super::{
-    super::placement::{Group, Groups},
-    known::Known,
-    table::Table,
-};
+use super::{super::placement::Groups, known::Known, table::Table};
 
 /// Most claims on one group that are looked at (guess).
 const MAX_CLAIMS: usize = 9;
@@ -19,46 +16,73 @@ const MOST: (u32, u32) = (2, 8);
 /// Most members whose claims are looked at where most see the net divided otherwise than we do (guess).
 const MAX_ASKED: usize = 101;
 
-/// About how many supernodes there are, this one included.
-pub(super) fn number(own: &NodeId, groups: Groups, table: &Table) -> u32 {
-    let members = u32::try_from(table.members().len()).unwrap_or(u32::MAX).saturating_add(1);
-    if table.majority().is_some_and(|bits| bits != groups.bits()) {
-        return of_others(table).unwrap_or(members);
-    }
-    if groups == Groups::ONE {
-        return members;
-    }
-    let own_group = groups.of(&own.0);
-    let sizes: Vec<Option<u32>> = groups
-        .all()
-        .map(|group| match group == own_group {
-            true => u32::try_from(table.members_in(groups.ids(group)).count() + 1).ok(),
-            false => claimed(group, groups, table),
-        })
-        .collect();
-    let known: Vec<u32> = sizes.iter().flatten().copied().collect();
-    let middle = middle(known).unwrap_or(1);
-    let most = middle.saturating_mul(MOST.0).saturating_add(MOST.1);
-    sizes.into_iter().map(|size| size.unwrap_or(middle).min(most)).sum()
+/// How many supernodes are somewhere, and how full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Seen {
+    pub(in super::super) size: u32,
+    /// Their children in percent of their capacity.
+    pub(in super::super) load: u32,
 }
 
-/// What the contacts to a group say of its size.
-fn claimed(group: Group, groups: Groups, table: &Table) -> Option<u32> {
-    let contacts = table.known_members(groups.ids(group));
-    let claims = contacts.filter_map(Known::claim).map(|(bits, size)| scaled(size, bits, groups.bits()));
-    middle(claims.take(MAX_CLAIMS).collect())
+/// What a supernode says of its group.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    /// Into how many bits it sees the net divided.
+    pub(super) bits: u8,
+    pub(super) group: Seen,
+}
+
+/// About how many supernodes there are, this one included; its own group is as full as that.
+pub(super) fn net(own: &NodeId, own_load: u32, groups: Groups, table: &Table) -> Seen {
+    let members = u32::try_from(table.members().len()).unwrap_or(u32::MAX).saturating_add(1);
+    if table.majority().is_some_and(|bits| bits != groups.bits()) {
+        return of_others(table).unwrap_or(Seen { size: members, load: own_load });
+    }
+    if groups == Groups::ONE {
+        return Seen { size: members, load: own_load };
+    }
+    let own_group = groups.of(&own.0);
+    let mates = table.members_in(groups.ids(own_group)).count();
+    let own_group_seen = Seen { size: u32::try_from(mates + 1).unwrap_or(u32::MAX), load: own_load };
+    let seen: Vec<Option<Seen>> = groups
+        .all()
+        .map(|group| match group == own_group {
+            true => Some(own_group_seen),
+            false => middle_of(table.known_members(groups.ids(group)).take(MAX_CLAIMS), groups.bits()),
+        })
+        .collect();
+    let known = seen.iter().flatten();
+    let usual = Seen {
+        size: middle(known.clone().map(|seen| seen.size).collect()).unwrap_or(1),
+        load: middle(known.map(|seen| seen.load).collect()).unwrap_or(0),
+    };
+    let most = |usual: u32| usual.saturating_mul(MOST.0).saturating_add(MOST.1);
+    let counted = seen.into_iter().map(|seen| {
+        let seen = seen.unwrap_or(usual);
+        (u64::from(seen.size.min(most(usual.size))), u64::from(seen.load.min(most(usual.load))))
+    });
+    let (size, filled) =
+        counted.fold((0, 0), |(sizes, filled), (size, load)| (sizes + size, filled + size * load));
+    let bounded = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+    Seen { size: bounded(size), load: bounded(filled / size.max(1)) }
 }
 
 /// What the members say, each of the whole net.
-fn of_others(table: &Table) -> Option<u32> {
+fn of_others(table: &Table) -> Option<Seen> {
     let members = table.all().map(|(_, known)| known).filter(|known| known.is_member());
-    let claims = members.filter_map(Known::claim).map(|(bits, size)| scaled(size, bits, 0));
-    middle(claims.take(MAX_ASKED).collect())
+    middle_of(members.take(MAX_ASKED), 0)
+}
+
+/// What these claim of their groups, as if the net were divided by so many bits.
+fn middle_of<'a>(members: impl Iterator<Item = &'a Known>, bits: u8) -> Option<Seen> {
+    let claims = members.filter_map(Known::claim);
+    let (sizes, loads) =
+        claims.map(|claim| (scaled(claim.group.size, claim.bits, bits), claim.group.load)).unzip();
+    Some(Seen { size: middle(sizes)?, load: middle(loads)? })
 }
 
 /// The size of a group where the net is divided by `from` bits, as if it were by `to`.
-fn scaled(size: u16, from: u8, to: u8) -> u32 {
-    let size = u32::from(size);
+fn scaled(size: u32, from: u8, to: u8) -> u32 {
     if from >= to { size << (from - to) } else { (size >> (to - from)).max(1) }
 }
 
@@ -82,6 +106,6 @@ mod tests {
     #[test]
     fn a_claim_is_understood_by_whoever_divides_otherwise() {
         assert_eq!((scaled(10, 4, 3), scaled(20, 3, 4), scaled(1, 3, 5)), (20, 10, 1));
-        assert_eq!(scaled(u16::MAX, 8, 0), 0x00ff_ff00);
+        assert_eq!(scaled(u16::MAX.into(), 8, 0), 0x00ff_ff00);
     }
 }

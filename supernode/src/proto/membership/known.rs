@@ -11,7 +11,10 @@ use nearmesh_common::{
 };
 use rand::RngExt;
 
-use super::super::world::World;
+use super::{
+    super::world::World,
+    estimate::{Claim, Seen},
+};
 
 /// The wait before the first dial after a failure; it doubles with each.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -95,9 +98,11 @@ impl Known {
         self.record.as_deref()
     }
 
-    /// What it says of its group: into how many bits it sees the net divided, and how many it sees there.
-    pub(super) fn claim(&self) -> Option<(u8, u16)> {
-        self.record.as_ref().map(|record| (record.content.group_bits, record.content.group_size))
+    /// What it says of its group.
+    pub(super) fn claim(&self) -> Option<Claim> {
+        let record = &self.record.as_ref()?.content;
+        let (size, load) = (record.group_size.into(), record.group_load.into());
+        Some(Claim { bits: record.group_bits, group: Seen { size, load } })
     }
 
     pub(super) fn set_record(&mut self, record: Verified<SupernodeRecord>) {

@@ -14,7 +14,10 @@ use nearmesh_common::{
 
 use rand::RngExt;
 
-use super::super::{placement::Groups, world::World};
+use super::{
+    super::{placement::Groups, world::World},
+    estimate::Seen,
+};
 
 /// A clear step of load: a twentieth of the capacity, or being full or not.
 const STEP_DIVISOR: u32 = 20;
@@ -27,8 +30,10 @@ const WIDE_EVERY: Duration = Duration::from_secs(60);
 const MANY_GROUPS_BITS: u8 = 6;
 /// A clear step of our group's size: an eighth, which is a sixteenth in the estimate of the number of groups (guess).
 const SIZE_DIVISOR: u16 = 8;
-/// How long between two records because of it (guess: whether the net is divided anew is a matter of minutes).
-const SIZE_EVERY: Duration = Duration::from_secs(10);
+/// And of its load: as a clear step of our own.
+const LOAD_STEP: u8 = 100 / STEP_DIVISOR as u8;
+/// How long between two records because of these (guess: whether the net is divided anew is a matter of minutes).
+const GROUP_EVERY: Duration = Duration::from_secs(10);
 /// How long between two records because of a clear step of load (guess: a rush of children is told of in a few).
 const STEP_EVERY: Duration = Duration::from_secs(2);
 /// And at least so long for each link that it goes to: 30 kB/s, while there is a rush.
@@ -49,8 +54,16 @@ pub(super) enum Audience {
 #[derive(Clone, Copy, Debug)]
 struct Told {
     children: u32,
-    group_size: u16,
+    group: Group,
     at: Instant,
+}
+
+/// How many are in our group, and how full they are.
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    size: u16,
+    /// In percent.
+    load: u8,
 }
 
 /// What we say of ourselves.
@@ -60,7 +73,7 @@ pub(super) struct Own {
     /// What all members were told.
     told: Told,
     children: u32,
-    group_size: u16,
+    group: Group,
     links: u32,
     signed_at: Instant,
     refresh_at: Instant,
@@ -77,12 +90,14 @@ impl Own {
             serving: true,
             group_bits: 0,
             group_size: 1,
+            group_load: 0,
         };
+        let group = Group { size: 1, load: 0 };
         Self {
             record: sign(record, world),
-            told: Told { children: 0, group_size: 1, at: world.now.instant },
+            told: Told { children: 0, group, at: world.now.instant },
             children: 0,
-            group_size: 1,
+            group,
             links: 0,
             signed_at: world.now.instant,
             refresh_at: next_refresh(world),
@@ -108,10 +123,16 @@ impl Own {
         self.children = u32::try_from(children).unwrap_or(u32::MAX);
     }
 
-    /// We have links to so many, and so many are in our group, this one included.
-    pub(super) fn set_links(&mut self, links: usize, group_size: usize) {
+    /// We have links to so many, and our group, this one included, is this.
+    pub(super) fn set_links(&mut self, links: usize, group: Seen) {
         self.links = u32::try_from(links).unwrap_or(u32::MAX);
-        self.group_size = u16::try_from(group_size).unwrap_or(u16::MAX);
+        let (size, load) = (u16::try_from(group.size), u8::try_from(group.load));
+        self.group = Group { size: size.unwrap_or(u16::MAX), load: load.unwrap_or(u8::MAX) };
+    }
+
+    /// Our children, and how many we take.
+    pub(super) fn load(&self) -> (u32, u32) {
+        (self.children, self.record.content.capacity)
     }
 
     /// The net is divided otherwise.
@@ -148,7 +169,7 @@ impl Own {
 
     /// When it is time.
     pub(super) fn due(&self) -> Instant {
-        let mates = STEP_PER_LINK * u32::from(self.group_size);
+        let mates = STEP_PER_LINK * u32::from(self.group.size);
         let step = self.is_step(self.record.content.children, STEP_DIVISOR);
         let step = step.then(|| self.signed_at + STEP_EVERY.max(mates));
         step.into_iter().fold(self.wide_due(), Instant::min)
@@ -160,8 +181,8 @@ impl Own {
         let small = self.is_step(self.told.children, STEP_DIVISOR).then_some(WIDE_EVERY);
         let divisor = if self.record.content.group_bits >= MANY_GROUPS_BITS { 1 } else { WIDE_STEP_DIVISOR };
         let large = self.is_step(self.told.children, divisor).then_some(STEP_EVERY);
-        let size = self.is_size_step().then_some(SIZE_EVERY);
-        let wait = [small, large, size].into_iter().flatten().min();
+        let group = self.is_group_step().then_some(GROUP_EVERY);
+        let wait = [small, large, group].into_iter().flatten().min();
         wait.map_or(self.refresh_at, |wait| self.refresh_at.min(self.told.at + wait.max(all)))
     }
 
@@ -171,17 +192,20 @@ impl Own {
         (told < capacity) != (self.children < capacity) || told.abs_diff(self.children) >= step
     }
 
-    /// In a full mesh everybody sees the size himself.
-    fn is_size_step(&self) -> bool {
-        let told = self.told.group_size;
-        self.record.content.group_bits > 0 && told.abs_diff(self.group_size) > told / SIZE_DIVISOR
+    /// In a full mesh everybody sees that himself.
+    fn is_group_step(&self) -> bool {
+        let (told, group) = (self.told.group, self.group);
+        let step = told.size.abs_diff(group.size) > told.size / SIZE_DIVISOR
+            || told.load.abs_diff(group.load) >= LOAD_STEP;
+        self.record.content.group_bits > 0 && step
     }
 
     /// For all members.
     fn sign(&mut self, world: &mut World) {
-        self.told = Told { children: self.children, group_size: self.group_size, at: world.now.instant };
+        self.told = Told { children: self.children, group: self.group, at: world.now.instant };
         self.record.content.children = self.children;
-        self.record.content.group_size = self.group_size;
+        self.record.content.group_size = self.group.size;
+        self.record.content.group_load = self.group.load;
         self.record = sign(self.record.content.clone(), world);
         self.signed_at = world.now.instant;
         self.refresh_at = next_refresh(world);

@@ -8,13 +8,14 @@ use rand::seq::IteratorRandom;
 
 use super::{
     super::{
+        neighbourhood::neighbourhood,
         placement::{Group, Groups},
         world::World,
     },
     Event, Known, Membership, Stage,
     dials::MAX_SPARES,
     division::TRANSITION,
-    estimate,
+    estimate::{self, Seen},
     known::Dial,
 };
 
@@ -26,9 +27,21 @@ const PROBE_ROUNDS: u32 = 3;
 const DIGEST_ROUNDS: u32 = 8;
 
 impl Membership {
-    /// About how many supernodes there are, this one included.
-    pub(in super::super) fn number(&self) -> u32 {
-        estimate::number(&self.own.record().content.node, self.groups(), &self.table)
+    /// About how many supernodes there are, this one included, and how full.
+    pub(in super::super) fn net(&self) -> Seen {
+        let own = self.own.record().content.node;
+        estimate::net(&own, self.own_group_seen().load, self.groups(), &self.table)
+    }
+
+    /// Our own group.
+    fn own_group_seen(&self) -> Seen {
+        let mates = self.table.known_members(self.groups().ids(self.own_group()));
+        let mates = mates.filter_map(Known::record).map(|record| &record.content);
+        let loads = mates.filter(|mate| mate.serving).map(|mate| (mate.children, mate.capacity));
+        let together = neighbourhood(self.own.load(), 0, loads);
+        let load = u64::from(together.all_children) * 100 / u64::from(together.all_capacity.max(1));
+        let size = u32::try_from(self.mates().count() + 1).unwrap_or(u32::MAX);
+        Seen { size, load: u32::try_from(load).unwrap_or(u32::MAX) }
     }
 
     pub(super) fn handle_round(&mut self, world: &mut World) {
@@ -36,12 +49,12 @@ impl Membership {
         if self.division.expire(world.now.instant) {
             self.events.push_back(Event::Regrouped);
         }
-        self.own.set_links(self.table.members().len(), self.mates().count() + 1);
+        self.own.set_links(self.table.members().len(), self.own_group_seen());
         if !self.is_serving() {
             return;
         }
         let majority = self.table.majority();
-        if let Some(groups) = self.division.next(self.number(), majority, world.now.instant) {
+        if let Some(groups) = self.division.next(self.net().size, majority, world.now.instant) {
             self.regroup(groups, false, world);
         }
         self.shed_contacts(world);
@@ -64,7 +77,7 @@ impl Membership {
         let former = self.groups();
         self.division.change(groups, newcomer, world.now.instant);
         self.table.set_own(groups.ids(self.own_group()));
-        self.own.set_links(self.table.members().len(), self.mates().count() + 1);
+        self.own.set_links(self.table.members().len(), self.own_group_seen());
         self.own.set_groups(groups, world);
         self.tell_own(world);
         self.sort_anew(world);

@@ -16,7 +16,10 @@ use nearmesh_common::{
     wire::mesh::digest_of,
 };
 
-use super::known::{Dial, Known, Stage};
+use super::{
+    estimate::Claim,
+    known::{Dial, Known, Stage},
+};
 
 /// The table.
 #[derive(Debug)]
@@ -222,7 +225,7 @@ impl Table {
 
     fn vote(&mut self, node: &NodeId, counts: bool) {
         let known = self.known.get(node).filter(|known| known.is_member());
-        let Some((bits, _)) = known.and_then(Known::claim) else { return };
+        let Some(Claim { bits, .. }) = known.and_then(Known::claim) else { return };
         let votes = &mut self.votes[usize::from(bits.min(MAX_GROUP_BITS))];
         *votes = if counts { votes.saturating_add(1) } else { votes.saturating_sub(1) };
     }

@@ -190,6 +190,7 @@ fn take(net: &mut Net, step: Step) {
                 serving,
                 group_bits: 0,
                 group_size: 1,
+                group_load: 0,
             };
             // What the honest supernodes sign, mallory cannot.
             let signer = if matches!(&*name(who), "s0" | "s1") { "mallory".to_owned() } else { name(who) };
@@ -262,6 +263,7 @@ fn records_without_end_leave_room_for_the_living() {
                 serving: true,
                 group_bits: 0,
                 group_size: 1,
+                group_load: 0,
             })
         };
         let records = (0..100).map(record).collect();

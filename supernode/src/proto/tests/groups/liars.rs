@@ -13,7 +13,7 @@ use crate::proto::{
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A record that says that its maker sees the net so.
-fn record(crowd: &Crowd, name: &str, group_bits: u8, group_size: u16) -> SupernodeRecord {
+fn record(crowd: &Crowd, name: &str, (group_bits, group_size, group_load): (u8, u16, u8)) -> SupernodeRecord {
     SupernodeRecord {
         node: node(name),
         sequence: crowd.now.wall,
@@ -23,19 +23,21 @@ fn record(crowd: &Crowd, name: &str, group_bits: u8, group_size: u16) -> Superno
         serving: true,
         group_bits,
         group_size,
+        group_load,
     }
 }
 
 #[test]
-fn a_liar_about_its_groups_size_moves_nothing() {
+fn a_liar_about_its_group_moves_nothing() {
     let mut crowd = Crowd::of(200);
     let mallory = name(77);
     let others: Vec<NodeId> =
         crowd.supernodes.keys().copied().filter(|other| *other != node(&mallory)).collect();
     crowd.puppets.insert(node(&mallory));
-    for (bits, size) in [(4, u16::MAX), (8, u16::MAX), (0, u16::MAX), (4, 1), (8, 1)] {
+    let lies = [(4, u16::MAX, 0), (8, u16::MAX, 255), (0, u16::MAX, 100), (4, 1, 255), (8, 1, 255)];
+    for claim in lies {
         crowd.run(SECOND);
-        let lie = record(&crowd, &mallory, bits, size);
+        let lie = record(&crowd, &mallory, claim);
         let keyring = crowd.keyring(&mallory);
         let signed = (&keyring as &dyn Keyring).seal(&lie);
         for other in &others {
@@ -46,7 +48,10 @@ fn a_liar_about_its_groups_size_moves_nothing() {
         for other in &others {
             assert_eq!(crowd.supernodes[other].group_bits(), 4);
             let estimate = crowd.supernodes[other].estimate();
-            assert!((180..220).contains(&estimate), "{other:?} believes in {estimate} by ({bits}, {size})");
+            assert!((180..220).contains(&estimate), "{other:?} believes in {estimate} by {claim:?}");
+            let around = crowd.supernodes[other].neighbourhood();
+            let full = f64::from(around.all_children) / f64::from(around.all_capacity);
+            assert!(full < 0.02, "{other:?} sees {around:?} by {claim:?}");
         }
     }
 }
@@ -59,7 +64,7 @@ fn records_without_end_push_nobody_out() {
         let ghost = |number: usize| {
             let name = format!("ghost{}", batch * 100 + number);
             let keyring = crowd.keyring(&name);
-            (&keyring as &dyn Keyring).seal(&record(&crowd, &name, 3, 12))
+            (&keyring as &dyn Keyring).seal(&record(&crowd, &name, (3, 12, 0)))
         };
         let records = (0..100).map(ghost).collect();
         crowd.hand(bob, Input::FromMesh { from: node(&mallory), message: Mesh::Members(records) });

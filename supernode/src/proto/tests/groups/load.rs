@@ -37,6 +37,25 @@ fn believed(crowd: &Crowd, of: &NodeId) -> (BTreeSet<u32>, BTreeSet<u32>) {
 }
 
 #[test]
+fn everybody_sees_how_full_the_whole_net_is_not_those_alone_that_it_knows() {
+    let mut crowd = Crowd::of(200);
+    // Of a hundred that each may have.
+    let children = |number: usize| if number.is_multiple_of(3) { 80 } else { number % 5 };
+    for number in 0..200 {
+        (0..children(number))
+            .for_each(|child| attach(&mut crowd, &format!("c{number}_{child}"), &name(number)));
+    }
+    let percent = (0..200).map(children).sum::<usize>() as f64 / 200.0;
+    crowd.run(SECOND * 120);
+    for (node, supernode) in &crowd.supernodes {
+        let around = supernode.neighbourhood();
+        let seen = f64::from(around.all_children) / f64::from(around.all_capacity) * 100.0;
+        assert!((seen - percent).abs() < 3.0, "{node:?} sees {seen} % for {percent}");
+        assert!((180..220).contains(&around.supernodes), "{node:?} sees {}", around.supernodes);
+    }
+}
+
+#[test]
 fn mates_hear_of_small_steps_and_others_of_larger_ones() {
     let mut crowd = Crowd::of(70);
     let home = node(&name(0));

@@ -34,6 +34,7 @@ fn greet(crowd: &mut Crowd, ghost: &str) {
         serving: true,
         group_bits: 5,
         group_size: 32,
+        group_load: 0,
     };
     let record = (&crowd.keyring(ghost) as &dyn Keyring).seal(&record);
     let peer = Peer { node: node(ghost), user: user(ghost), observed: ([127, 0, 0, 1], 9).into() };
