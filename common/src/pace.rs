@@ -24,7 +24,7 @@ pub enum Pace {
     /// Within 75 s: a standby. Nobody waits for it alone. 100 take 0.2 kB/s; a NAT that forgets sooner than this speaks breaks more than us
     /// (RFC 4787 asks for 2 minutes, 30 s are common, and WireGuard advises 25 s).
     Calm,
-    /// Within two minutes: supernodes of other groups. Whoever asks one that says nothing asks another at once. 400 take 0.6 kB/s. Strangers
+    /// Within two minutes: supernodes of other groups. Whoever asks one that says nothing asks another at once. 400 take 0.5 kB/s. Strangers
     /// reach supernodes, so that no NAT has to be kept open for this link alone.
     Slow,
 }
@@ -39,7 +39,7 @@ impl Pace {
             Self::Quick => 1200,
             Self::Steady => 7500,
             Self::Calm => 25_000,
-            Self::Slow => 40_000,
+            Self::Slow => 50_000,
         })
     }
 

@@ -42,8 +42,8 @@ pub struct SupernodeRecord {
     pub group_bits: u8,
     /// How many of its group it has links to, itself included.
     pub group_size: u16,
-    /// How full these are together: their children in percent of their capacity.
-    pub group_load: u8,
+    /// How full these are together: their children in ten-thousandths of their capacity.
+    pub group_load: u16,
 }
 
 /// Why a verified record is still not taken.

@@ -33,7 +33,7 @@ pub use stream::Open;
 use crate::{NodeId, pace::Pace};
 
 /// Between members. The number changes whenever any message in this module does.
-pub const ALPN: &[u8] = b"nearmesh/7";
+pub const ALPN: &[u8] = b"nearmesh/8";
 /// Between a newcomer and the authority.
 pub const ENROL_ALPN: &[u8] = b"nearmesh-enrol/1";
 

@@ -158,6 +158,9 @@ pub enum Output {
     },
     /// Open a link to a supernode. If there is one already, say [`Input::LinkUp`] all the same.
     Dial(NodeAddress),
+    /// Near-mesh and children need this link no more: close it and say [`Input::LinkDown`], or keep it for this process's own node and say nothing. As long as
+    /// it is there, both ends count it as before.
+    Release(NodeId),
     /// Close the link. The machine has forgotten it already; [`Input::LinkDown`] may follow or not.
     Close {
         /// Whose.

@@ -215,7 +215,7 @@ pub const TOO_FULL_PERCENT: u32 = 70;
 /// Supernodes that a net has whatever its load, if so many nodes can serve: a home, a standby, and one more to lose.
 pub const MIN_SUPERNODES: u32 = 3;
 
-/// How loaded a home is, and the supernodes that it knows: what a child needs to judge whether the net is short of supernodes.
+/// How loaded a home is, and the whole net as far as the home can tell: what a child needs to judge whether the net is short of supernodes.
 ///
 /// A supernode that claims to have more than twice the home's own capacity counts as if it had that, equally full; so a few that lie
 /// about their capacity change little.
@@ -225,11 +225,11 @@ pub struct Neighbourhood {
     pub children: u32,
     /// How many it would like to have at most. 0 if it is about to leave.
     pub capacity: u32,
-    /// The children of all supernodes that the home knows, its own included.
+    /// The children of all supernodes, the home's own included.
     pub all_children: u32,
     /// How many these would like to have at most.
     pub all_capacity: u32,
-    /// How many supernodes that are, the home included unless it is about to leave.
+    /// About how many supernodes that are.
     pub supernodes: u32,
     /// How many of the home's children strangers can reach: those that might serve.
     pub candidates: u32,

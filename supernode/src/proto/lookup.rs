@@ -3,7 +3,7 @@
 //! A key of our own group: its holders know; the nearest one is asked first, and if it has not answered soon, the next one too. Any other
 //! key: the nearest contact in its group is asked, which answers or asks a holder, and the second one if the first is slow; last, while the division into
 //! groups changes, one by the former division. So a lookup costs its home one request in the usual case and [`MAX_REQUESTS`] at most while nobody is silent, and each of
-//! these at most as many again.
+//! these at most as many again; who comes just after the net was divided lets holders ask the former ones, which is once more.
 //!
 //! Who does not answer soon may be dead long before the transport notices. Where all that were asked let a lookup wait, those who come after them are asked too,
 //! as they become known to be silent, [`MAX_ASKED`] in all.

@@ -337,10 +337,10 @@ impl Supernode {
             Event::Regrouped => self.handle_regrouped(),
             Event::Unneeded(node) if !self.membership.is_unneeded(&node) => {}
             Event::Unneeded(node) => {
-                if self.children.contains(&node) || self.children.is_standby(&node) {
-                    self.membership.handle_kept(&node, &self.world);
-                } else {
-                    self.world.close(node, CloseReason::Unneeded);
+                // Our own node may need it as well: then it stays, and we remain what we are for the other end.
+                self.membership.handle_kept(&node, &self.world);
+                if !self.children.contains(&node) && !self.children.is_standby(&node) {
+                    self.world.release(node);
                 }
             }
             Event::Down(node) => {

@@ -7,7 +7,7 @@
 //! **Finding one another.** A newcomer greets whoever it knows, takes over how the net is divided, and asks for members of its own group.
 //! Mates tell each other of newcomers, a few at a time, and compare digests of what they see; who finds that somebody sees more asks for what it lacks,
 //! naming what it has (`spreading`). So what is said is as long as what is new. Our own record goes to all members when it is due for renewal, when our addresses
-//! change, and when our load or our group's size took a clear step; of a smaller step of load our mates hear at once and the others
+//! change, and when our load, or our group's size or load, took a clear step; of a smaller step of our load our mates hear at once and the others
 //! within a minute.
 //!
 //! **Losing one another.** A link's end tells at once that somebody is gone; no other detector could know earlier. A mate that was lost is dialled again,
@@ -40,7 +40,7 @@ use std::{
 #[cfg(test)]
 pub(super) use dials::REMEMBERED;
 use division::Division;
-pub(super) use estimate::Seen;
+pub(super) use estimate::{FULL, Seen};
 use known::{Known, Stage};
 #[cfg(test)]
 pub(super) use lists::{LISTED, LISTED_AT_HOME};
@@ -169,9 +169,16 @@ impl Membership {
         self.division.former()
     }
 
-    /// Whether we came so lately that the net may have been divided otherwise a moment before, for all we know.
+    /// Whether we came so lately that the net may have been divided otherwise a moment before, for all we know: not one of a few supernodes.
     pub(super) fn is_newcomer(&self, now: Instant) -> bool {
-        self.met_at.is_some_and(|at| at + division::TRANSITION > now)
+        let is_small = self.groups() == Groups::ONE && self.members().len() < division::DIVIDED as usize;
+        !is_small && self.met_at.is_some_and(|at| at + division::TRANSITION > now)
+    }
+
+    /// Whether we knew it when the net was divided otherwise.
+    pub(super) fn knew_before(&self, node: &NodeId) -> bool {
+        let met_at = self.table.get(node).and_then(|known| known.met_at);
+        met_at.zip(self.division.changed_at()).is_some_and(|(met_at, changed_at)| met_at <= changed_at)
     }
 
     /// Our own group.

@@ -1,4 +1,4 @@
-//! Telling the children that might serve how full we and the supernodes around us are.
+//! Telling the children that might serve how full we and the whole net are.
 //!
 //! Every few seconds it is looked at; it is told when it has changed clearly since it was told last and room is or was short. Who
 //! is new here is told at once. Nobody else is: a child that strangers cannot reach could not help.
@@ -10,7 +10,11 @@ use nearmesh_common::{
     wire::home::{MIN_SUPERNODES, Neighbourhood, TARGET_PERCENT, TOO_FULL_PERCENT, ToChild},
 };
 
-use super::{door::STRETCH, membership::Seen, world::World};
+use super::{
+    door::STRETCH,
+    membership::{FULL, Seen},
+    world::World,
+};
 
 /// How often it is looked at (guess: as often as a supernode signs its load anew).
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -112,7 +116,8 @@ pub(super) fn of_all(known: Neighbourhood, net: Seen) -> Neighbourhood {
     let bounded = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     let [known_capacity, supernodes, load] = [known.all_capacity, net.size, net.load].map(u64::from);
     let all_capacity = known_capacity.saturating_mul(supernodes) / u64::from(known.supernodes.max(1));
-    let all_children = bounded(all_capacity.saturating_mul(load) / 100);
+    let full = u64::from(FULL);
+    let all_children = bounded((all_capacity.saturating_mul(load).saturating_add(full / 2)) / full);
     Neighbourhood { all_children, all_capacity: bounded(all_capacity), supernodes: net.size, ..known }
 }
 
@@ -178,7 +183,7 @@ mod tests {
 
     #[test]
     fn the_whole_net_is_as_full_as_its_groups_say_whoever_is_known() {
-        let all = of_all(around(3200, 40), Seen { size: 320, load: 62 });
+        let all = of_all(around(3200, 40), Seen { size: 320, load: 6200 });
         assert_eq!((all.supernodes, all.all_capacity, all.all_children), (320, 32_000, 19_840));
         assert_eq!((all.children, all.capacity, all.candidates), (80, 100, 20), "our own");
         let nobody = Neighbourhood::default();

@@ -165,6 +165,8 @@ pub(super) struct Net {
     lose: Option<fn(&LinkMessage) -> bool>,
     lose_all: fn(&LinkMessage) -> bool,
     deaf: BTreeSet<NodeId>,
+    /// Links that a supernode's own node needs.
+    pub(super) kept: BTreeSet<(NodeId, NodeId)>,
 }
 
 impl Net {
@@ -188,6 +190,7 @@ impl Net {
             lose: None,
             lose_all: |_| false,
             deaf: BTreeSet::new(),
+            kept: BTreeSet::new(),
         }
     }
 
@@ -458,6 +461,12 @@ impl Net {
                 self.post(Event::Link(at, address.node));
             }
             Output::Dial(address) => self.post(Event::DialFailed(at, address.node)),
+            Output::Release(node) if self.kept.contains(&(at, node)) => {}
+            Output::Release(node) => {
+                self.unlink(at, node);
+                self.hand(at, Input::LinkDown { node });
+                self.hand(node, Input::LinkDown { node: at });
+            }
             Output::Close { node, .. } => {
                 self.unlink(at, node);
                 self.hand(node, Input::LinkDown { node: at });

@@ -132,6 +132,11 @@ impl World {
         self.closed.push_back(node);
     }
 
+    /// We need this link no more.
+    pub(super) fn release(&mut self, node: NodeId) {
+        self.outputs.push_back(Output::Release(node));
+    }
+
     /// A link that there is no room for.
     pub(super) fn refuse_link(&mut self, node: NodeId) {
         self.outputs.push_back(Output::Close { node, reason: CloseReason::Unneeded });

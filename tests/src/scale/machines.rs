@@ -141,6 +141,7 @@ impl Net {
         match output {
             supernode::Output::Send { to, message } => self.send(peer, names::peer(&to), message, cause),
             supernode::Output::Dial(address) => self.dial(peer, Role::Supernode, names::peer(&address.node)),
+            supernode::Output::Release(node) => self.release(peer, node),
             supernode::Output::Close { node, .. } => self.close(peer, Role::Supernode, names::peer(&node)),
             supernode::Output::SendDialBack { token, asker, .. } => {
                 if let Some(asker) = asker {
@@ -324,6 +325,16 @@ impl Net {
         }
         if side.serves(Role::Client) {
             self.child_link_gone(from, to);
+        }
+    }
+
+    /// Its supernode needs the link no more; its own node may.
+    fn release(&mut self, peer: Peer, node: NodeId) {
+        let other = names::peer(&node);
+        if self.sides[peer as usize].get(other).is_none_or(|side| !side.serves(Role::Client)) {
+            self.close(peer, Role::Supernode, other);
+            let down = Box::new(supernode::Input::LinkDown { node });
+            self.calendar.at(self.calendar.now(), Event::Tell(peer, down));
         }
     }
 

@@ -182,6 +182,10 @@ impl Sim {
                 self.send(end, (number, role), &message);
             }
             supernode::Output::Dial(address) => self.dial(end, &address),
+            supernode::Output::Release(node) => {
+                self.close(end, node);
+                self.tell_supernode(process, supernode::Input::LinkDown { node });
+            }
             supernode::Output::Close { node, .. } => self.close(end, node),
             // Nobody asks for one here: all nodes reach each other.
             supernode::Output::SendDialBack { .. } | supernode::Output::OfferedCrl(_) => {}

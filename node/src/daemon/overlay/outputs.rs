@@ -172,6 +172,11 @@ impl OverlayTask {
                 }
                 None => self.dial(peer),
             },
+            supernode::Output::Release(node) => {
+                if !self.wanted.contains(&node) {
+                    self.close_link(node, CloseCode::Done);
+                }
+            }
             supernode::Output::Close { node, reason } => {
                 let code = match reason {
                     CloseReason::Misbehaved => CloseCode::Misbehaved,

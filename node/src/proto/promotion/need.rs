@@ -12,6 +12,8 @@ const TOO_FULL: f64 = TOO_FULL_PERCENT as f64 / 100.0;
 const TOO_EMPTY: f64 = 0.55;
 /// A child more or less is no news (guess: half of what makes the difference between enough and too few).
 const CLEARLY: f64 = 0.97;
+/// One supernode more in so many is clearly more (guess: as clear as [`CLEARLY`]).
+const MORE_BY: u32 = 32;
 /// The capacity of a supernode of which nothing is known.
 const USUAL: f64 = 100.0;
 /// A home that is as full as that for so long, although others are not, sheds in vain: somebody claims room that is not there (guess:
@@ -104,12 +106,13 @@ pub(super) fn surplus(around: &Neighbourhood) -> Option<f64> {
     let own = f64::from(around.children) / f64::from(around.capacity.max(1));
     let supernodes = f64::from(around.supernodes);
     let many = (supernodes - ideal(around)) / supernodes;
-    (after < TOO_EMPTY && own <= fullness(around) && many > 0.0).then_some(many)
+    (after < TOO_EMPTY && own * CLEARLY <= fullness(around) && many > 0.0).then_some(many)
 }
 
-/// Whether somebody came to help: there are more supernodes or, as a home sees fewer where the net is divided anew, they are clearly less full.
+/// Whether somebody came to help: there are clearly more supernodes, whose number is an estimate in a large net, or they are clearly less full.
 pub(super) fn is_relief(before: &Neighbourhood, now: &Neighbourhood) -> bool {
-    now.supernodes > before.supernodes || fullness(now) < fullness(before) * CLEARLY
+    now.supernodes > before.supernodes + before.supernodes / MORE_BY
+        || fullness(now) < fullness(before) * CLEARLY
 }
 
 /// How full the supernodes are on average.

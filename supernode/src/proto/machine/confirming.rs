@@ -75,6 +75,7 @@ impl Supernode {
         if self.is_ours(place, groups) {
             let mut targets = self.targets(place, groups);
             targets.retain(|target| !self.world.links.is_silent(&target.node));
+            targets.iter_mut().for_each(|target| target.hops = target.hops.min(hops));
             return targets;
         }
         let nodes = if hops == 0 { Vec::new() } else { self.next_ones(place, hops) };

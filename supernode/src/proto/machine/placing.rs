@@ -42,17 +42,24 @@ impl Supernode {
         self.is_ours(place, groups) && self.holders(place, groups).contains(&self.world.own())
     }
 
-    /// The holders of a key of our own group by this division, as far as we are linked to them. One that is silent may be dead: the next is taken in its
-    /// place until it speaks.
+    /// Whether we are linked to all who hold it by this division: those of our group, and where groups were merged those of its parts.
+    pub(super) fn knows_holders(&self, place: Place, groups: Groups) -> bool {
+        let present = self.membership.groups();
+        self.is_ours(place, groups) || groups.bits() > present.bits() && self.is_ours(place, present)
+    }
+
+    /// The holders of a key by this division, if [`Self::knows_holders`]. One that is silent may be dead: the next is taken in its place until it speaks.
+    /// Who came after the net was divided otherwise did not hold anything by the former division.
     pub(super) fn holders(&self, place: Place, groups: Groups) -> Vec<NodeId> {
         let own = self.world.own();
         let alive = |mate: &NodeId| !self.world.links.is_silent(mate);
         if groups == self.membership.groups() {
             return place.holders(self.membership.mates().filter(alive).chain([own]));
         }
-        let group = groups.of(&own.0);
-        let mates = self.membership.members().filter(|node| groups.of(&node.0) == group && alive(node));
-        place.holders(mates.chain([own]))
+        let group = place.group(groups);
+        let knew = |node: &NodeId| self.membership.knew_before(node) && alive(node);
+        let members = self.membership.members().filter(knew).chain([own]);
+        place.holders(members.filter(|node| groups.of(&node.0) == group))
     }
 
     /// Who would hold a key of our own group if they were not silent. What is new of it goes to them as well: who only seems dead must not miss it.

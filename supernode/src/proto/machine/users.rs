@@ -232,7 +232,7 @@ impl Supernode {
         if !self.is_ours(place, groups) && hops > 1 {
             next.extend(self.contact_for(place).map(|contact| (contact, hops - 1)));
         }
-        for groups in self.divisions().filter(|groups| self.is_ours(place, *groups)) {
+        for groups in self.divisions().filter(|groups| self.knows_holders(place, *groups)) {
             for holder in self.holders(place, groups) {
                 if next.iter().all(|(other, _)| *other != holder) {
                     next.push((holder, 0));

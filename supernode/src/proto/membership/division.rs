@@ -15,7 +15,7 @@ use super::super::placement::Groups;
 /// Most supernodes in one full mesh (design, section 6).
 pub(super) const FULL_MESH: u32 = 64;
 /// Fewest that are divided: below it is one group again (guess: a quarter less, so that the coming and going of a few changes nothing).
-const DIVIDED: u32 = 48;
+pub(super) const DIVIDED: u32 = 48;
 /// The least number of bits that more than [`FULL_MESH`] are divided by: the root of 64.
 const LEAST_BITS: u8 = 3;
 /// How far beyond a border N must be until the number of groups changes, in percent of the border (guess: more than estimates differ).
@@ -50,6 +50,11 @@ impl Division {
     /// When the former groups count no more.
     pub(super) fn transition_ends(&self) -> Option<Instant> {
         self.former.map(|(_, until)| until)
+    }
+
+    /// When it changed, while the former groups count.
+    pub(super) fn changed_at(&self) -> Option<Instant> {
+        self.former.map(|(_, until)| until - TRANSITION)
     }
 
     /// Ends the transition, if it is over; whether it did.

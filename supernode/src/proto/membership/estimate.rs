@@ -1,8 +1,8 @@
 //! How many supernodes there are, and how full.
 //!
 //! Each counts its own group exactly, and says how many it sees there and how full they are. The net is the sum over the groups; of what the contacts to one
-//! group claim the smaller of two counts, or the middle one of more, and nothing counts for much more than a group of middle size and load. So one liar moves
-//! nothing much. Whom somebody happens to know tells less: contacts are those that many are near to, and fuller than others, and twenty mates differ from the
+//! group claim the middle one counts (of two sizes the smaller, of two loads their mean), and nothing for much more than a group of middle size, nor for much more or less than
+//! its load. So one liar moves nothing much. Whom somebody happens to know tells less: contacts are those that many are near to, and fuller than others, and twenty mates differ from the
 //! whole by a tenth.
 
 use nearmesh_common::NodeId;
@@ -13,14 +13,19 @@ use super::{super::placement::Groups, known::Known, table::Table};
 const MAX_CLAIMS: usize = 9;
 /// What one group may count for: twice the middle one, and a few (groups' sizes differ by their root).
 const MOST: (u32, u32) = (2, 8);
+/// How far its load may lie from the middle one: a quarter of that, and a twentieth (guess: two in three groups of eight differ by less than a tenth).
+const LOAD_RANGE: (u32, u32) = (4, FULL / 20);
 /// Most members whose claims are looked at where most see the net divided otherwise than we do (guess).
 const MAX_ASKED: usize = 101;
+
+/// The load where there are as many children as there is room for.
+pub(in super::super) const FULL: u32 = 10_000;
 
 /// How many supernodes are somewhere, and how full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct Seen {
     pub(in super::super) size: u32,
-    /// Their children in percent of their capacity.
+    /// Their children, in parts of [`FULL`].
     pub(in super::super) load: u32,
 }
 
@@ -54,12 +59,14 @@ pub(super) fn net(own: &NodeId, own_load: u32, groups: Groups, table: &Table) ->
     let known = seen.iter().flatten();
     let usual = Seen {
         size: middle(known.clone().map(|seen| seen.size).collect()).unwrap_or(1),
-        load: middle(known.map(|seen| seen.load).collect()).unwrap_or(0),
+        load: median(known.map(|seen| seen.load).collect()).unwrap_or(0),
     };
-    let most = |usual: u32| usual.saturating_mul(MOST.0).saturating_add(MOST.1);
+    let most = usual.size.saturating_mul(MOST.0).saturating_add(MOST.1);
+    let range = usual.load / LOAD_RANGE.0 + LOAD_RANGE.1;
+    let loads = usual.load.saturating_sub(range)..=usual.load + range;
     let counted = seen.into_iter().map(|seen| {
-        let seen = seen.unwrap_or(usual);
-        (u64::from(seen.size.min(most(usual.size))), u64::from(seen.load.min(most(usual.load))))
+        let Seen { size, load } = seen.unwrap_or(usual);
+        (u64::from(size.min(most)), u64::from(load.clamp(*loads.start(), *loads.end())))
     });
     let (size, filled) =
         counted.fold((0, 0), |(sizes, filled), (size, load)| (sizes + size, filled + size * load));
@@ -78,7 +85,7 @@ fn middle_of<'a>(members: impl Iterator<Item = &'a Known>, bits: u8) -> Option<S
     let claims = members.filter_map(Known::claim);
     let (sizes, loads) =
         claims.map(|claim| (scaled(claim.group.size, claim.bits, bits), claim.group.load)).unzip();
-    Some(Seen { size: middle(sizes)?, load: middle(loads)? })
+    Some(Seen { size: middle(sizes)?, load: median(loads)? })
 }
 
 /// The size of a group where the net is divided by `from` bits, as if it were by `to`.
@@ -92,6 +99,20 @@ fn middle(mut of: Vec<u32>) -> Option<u32> {
     of.get(of.len().checked_sub(1)? / 2).copied()
 }
 
+/// The middle one; of an even number the mean of the two in the middle.
+fn median(mut of: Vec<u32>) -> Option<u32> {
+    of.sort_unstable();
+    let upper = of.get(of.len() / 2)?;
+    let lower = of.get(of.len().checked_sub(1)? / 2)?;
+    Some(lower.midpoint(*upper))
+}
+
+/// So many children where there is room for so many.
+pub(super) fn load(children: u32, capacity: u32) -> u32 {
+    let (children, capacity) = (u64::from(children), u64::from(capacity.max(1)));
+    u32::try_from((children * u64::from(FULL) + capacity / 2) / capacity).unwrap_or(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +122,7 @@ mod tests {
         assert_eq!(middle(vec![65_535, 12]), Some(12));
         assert_eq!(middle(vec![65_535, 12, 11]), Some(12));
         assert_eq!(middle(Vec::new()), None);
+        assert_eq!((median(vec![9, 6]), median(vec![9, 1, 5]), median(Vec::new())), (Some(7), Some(5), None));
     }
 
     #[test]

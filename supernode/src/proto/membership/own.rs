@@ -16,7 +16,7 @@ use rand::RngExt;
 
 use super::{
     super::{placement::Groups, world::World},
-    estimate::Seen,
+    estimate::{FULL, Seen},
 };
 
 /// A clear step of load: a twentieth of the capacity, or being full or not.
@@ -31,7 +31,7 @@ const MANY_GROUPS_BITS: u8 = 6;
 /// A clear step of our group's size: an eighth, which is a sixteenth in the estimate of the number of groups (guess).
 const SIZE_DIVISOR: u16 = 8;
 /// And of its load: as a clear step of our own.
-const LOAD_STEP: u8 = 100 / STEP_DIVISOR as u8;
+const LOAD_STEP: u16 = (FULL / STEP_DIVISOR) as u16;
 /// How long between two records because of these (guess: whether the net is divided anew is a matter of minutes).
 const GROUP_EVERY: Duration = Duration::from_secs(10);
 /// How long between two records because of a clear step of load (guess: a rush of children is told of in a few).
@@ -62,8 +62,8 @@ struct Told {
 #[derive(Clone, Copy, Debug)]
 struct Group {
     size: u16,
-    /// In percent.
-    load: u8,
+    /// In parts of [`FULL`].
+    load: u16,
 }
 
 /// What we say of ourselves.
@@ -126,8 +126,8 @@ impl Own {
     /// We have links to so many, and our group, this one included, is this.
     pub(super) fn set_links(&mut self, links: usize, group: Seen) {
         self.links = u32::try_from(links).unwrap_or(u32::MAX);
-        let (size, load) = (u16::try_from(group.size), u8::try_from(group.load));
-        self.group = Group { size: size.unwrap_or(u16::MAX), load: load.unwrap_or(u8::MAX) };
+        let (size, load) = (u16::try_from(group.size), u16::try_from(group.load));
+        self.group = Group { size: size.unwrap_or(u16::MAX), load: load.unwrap_or(u16::MAX) };
     }
 
     /// Our children, and how many we take.
@@ -181,8 +181,12 @@ impl Own {
         let small = self.is_step(self.told.children, STEP_DIVISOR).then_some(WIDE_EVERY);
         let divisor = if self.record.content.group_bits >= MANY_GROUPS_BITS { 1 } else { WIDE_STEP_DIVISOR };
         let large = self.is_step(self.told.children, divisor).then_some(STEP_EVERY);
-        let group = self.is_group_step().then_some(GROUP_EVERY);
-        let wait = [small, large, group].into_iter().flatten().min();
+        // Its size in a full mesh everybody sees himself, and the load of those who are many changes slowly.
+        let is_divided = self.record.content.group_bits > 0;
+        let many = self.record.content.group_bits >= MANY_GROUPS_BITS;
+        let size = (is_divided && self.is_size_step()).then_some(GROUP_EVERY);
+        let load = (is_divided && self.is_load_step()).then_some(if many { WIDE_EVERY } else { GROUP_EVERY });
+        let wait = [small, large, size, load].into_iter().flatten().min();
         wait.map_or(self.refresh_at, |wait| self.refresh_at.min(self.told.at + wait.max(all)))
     }
 
@@ -192,12 +196,13 @@ impl Own {
         (told < capacity) != (self.children < capacity) || told.abs_diff(self.children) >= step
     }
 
-    /// In a full mesh everybody sees that himself.
-    fn is_group_step(&self) -> bool {
-        let (told, group) = (self.told.group, self.group);
-        let step = told.size.abs_diff(group.size) > told.size / SIZE_DIVISOR
-            || told.load.abs_diff(group.load) >= LOAD_STEP;
-        self.record.content.group_bits > 0 && step
+    fn is_size_step(&self) -> bool {
+        let told = self.told.group.size;
+        told.abs_diff(self.group.size) > told / SIZE_DIVISOR
+    }
+
+    fn is_load_step(&self) -> bool {
+        self.told.group.load.abs_diff(self.group.load) >= LOAD_STEP
     }
 
     /// For all members.

@@ -39,9 +39,8 @@ impl Membership {
         let mates = mates.filter_map(Known::record).map(|record| &record.content);
         let loads = mates.filter(|mate| mate.serving).map(|mate| (mate.children, mate.capacity));
         let together = neighbourhood(self.own.load(), 0, loads);
-        let load = u64::from(together.all_children) * 100 / u64::from(together.all_capacity.max(1));
         let size = u32::try_from(self.mates().count() + 1).unwrap_or(u32::MAX);
-        Seen { size, load: u32::try_from(load).unwrap_or(u32::MAX) }
+        Seen { size, load: estimate::load(together.all_children, together.all_capacity) }
     }
 
     pub(super) fn handle_round(&mut self, world: &mut World) {

@@ -61,7 +61,7 @@ impl Membership {
         least.map(|contact| self.let_go(contact.node)).is_some() && members < MAX_MEMBERS + ROOM
     }
 
-    /// A link that membership does not need stays all the same: the member is a child too.
+    /// A link that membership does not need stays all the same: the member is a child too, or our own node needs it.
     pub(in super::super) fn handle_kept(&mut self, node: &NodeId, world: &World) {
         if let Some(known) = self.table.get_mut(node).filter(|known| known.is_member()) {
             known.theirs = true;

@@ -222,6 +222,44 @@ fn who_comes_after_the_net_was_divided_finds_what_only_the_former_holders_know()
 }
 
 #[test]
+fn who_comes_after_groups_were_merged_finds_what_only_the_former_holders_know() {
+    const BEFORE: usize = 150;
+    let mut net = grouped(BEFORE);
+    let [former, groups] = [4, 3].map(Groups::new);
+    assert_eq!(net.supernode("s0").group_bits(), former.bits());
+    let left = || (0..85).map(|number| node(&s(number)));
+    let of = |place: Place, groups: Groups, nodes: &mut dyn Iterator<Item = NodeId>| {
+        place.holders(nodes.filter(|id| groups.of(&id.0) == place.group(groups)))
+    };
+    // This user's holders stay, and those who hold the key from now on are of the other half.
+    let apart = |name: &String| {
+        let place = Place::of_user(&user(name));
+        let before = of(place, former, &mut (0..BEFORE).map(|number| node(&s(number))));
+        let after = of(place, groups, &mut left());
+        before.iter().all(|holder| left().any(|id| id == *holder))
+            && after.iter().all(|holder| former.of(&holder.0) != place.group(former))
+    };
+    let bob = (0..1000).map(|number| format!("bob{number}")).find(apart).unwrap();
+    net.attach(&bob, "s3", 0);
+    net.run(SECOND * 5);
+    net.lose_all(|message| matches!(message, LinkMessage::Mesh(Mesh::Store { .. })));
+    (85..BEFORE).for_each(|number| net.kill(&s(number)));
+    net.run(SECOND * 40);
+    assert_eq!(net.supernode("s0").group_bits(), groups.bits());
+    let place = Place::of_user(&user(&bob));
+    let here = |name: &String| groups.of(&node(name).0) == place.group(groups);
+    let mut asked = 0;
+    for name in (BEFORE..BEFORE + 100).map(s).filter(here) {
+        net.start(&name, Config::default(), &["s0"]);
+        net.run(SECOND * 2);
+        net.attach("alice", &name, 0);
+        assert_eq!(net.whereabouts("alice", &name, &bob), [(node("s3"), true)], "from {name}");
+        asked += 1;
+    }
+    assert!(asked > 1, "{asked}");
+}
+
+#[test]
 fn every_user_is_found_from_everywhere_with_one_request() {
     let mut net = grouped(MANY);
     for n in 0..MANY {
@@ -424,4 +462,23 @@ fn a_content_of_which_the_holders_know_nothing_is_found_all_the_same() {
     let subject = Subject::Content(file(1, "mandelbrot.mp4").hash);
     let hits = net.search("alice", "s1", Query { subject, ..query }).0;
     assert_eq!(hits.iter().map(|hit| hit.source.home).collect::<Vec<_>>(), [node("s50")]);
+}
+
+#[test]
+fn a_link_that_a_supernodes_own_node_needs_remains_one_between_supernodes_at_both_ends() {
+    let mut net = Net::of(100);
+    let own = node("s5");
+    let homes: Vec<String> = (60..80).map(s).collect();
+    for home in &homes {
+        net.attach("s5", home, 0);
+        net.kept.insert((own, node(home)));
+    }
+    net.run(SECOND * 300);
+    let knows = |at: &NodeId, other: &NodeId| {
+        net.supernodes[at].members().any(|record| record.content.node == *other)
+    };
+    for home in homes.iter().map(|home| node(home)) {
+        assert!(knows(&home, &own), "it stays for its child's sake");
+        assert!(knows(&own, &home), "{home:?} takes us for a member");
+    }
 }

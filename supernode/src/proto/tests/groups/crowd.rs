@@ -333,6 +333,11 @@ impl Crowd {
                 let handshake = Self::rtt(&at, &address.node) * 3 / 2;
                 self.post(handshake, Event::Link(at, address.node));
             }
+            Output::Release(node) => {
+                self.unlink(at, node);
+                self.post(Self::rtt(&at, &node) / 2, Event::Down(node, at));
+                self.hand(at, Input::LinkDown { node });
+            }
             Output::Close { node, .. } => {
                 self.unlink(at, node);
                 self.post(Self::rtt(&at, &node) / 2, Event::Down(node, at));
