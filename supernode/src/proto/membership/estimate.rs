@@ -63,7 +63,7 @@ pub(super) fn net(own: &NodeId, own_load: u32, groups: Groups, table: &Table) ->
     };
     let most = usual.size.saturating_mul(MOST.0).saturating_add(MOST.1);
     let range = usual.load / LOAD_RANGE.0 + LOAD_RANGE.1;
-    let loads = usual.load.saturating_sub(range)..=usual.load + range;
+    let loads = usual.load.saturating_sub(range)..=usual.load.saturating_add(range);
     let counted = seen.into_iter().map(|seen| {
         let Seen { size, load } = seen.unwrap_or(usual);
         (u64::from(size.min(most)), u64::from(load.clamp(*loads.start(), *loads.end())))
