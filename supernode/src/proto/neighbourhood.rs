@@ -100,7 +100,6 @@ pub fn neighbourhood(
     });
     let (all_children, all_capacity) =
         counted.fold((homeless, 0), |(children, capacity), (more, room)| (children + more, capacity + room));
-    let bounded = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     Neighbourhood {
         children,
         capacity,
@@ -113,12 +112,15 @@ pub fn neighbourhood(
 
 /// The same of the whole net, of which we know only some.
 pub(super) fn of_all(known: Neighbourhood, net: Seen) -> Neighbourhood {
-    let bounded = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     let [known_capacity, supernodes, load] = [known.all_capacity, net.size, net.load].map(u64::from);
     let all_capacity = known_capacity.saturating_mul(supernodes) / u64::from(known.supernodes.max(1));
     let full = u64::from(FULL);
     let all_children = bounded((all_capacity.saturating_mul(load).saturating_add(full / 2)) / full);
     Neighbourhood { all_children, all_capacity: bounded(all_capacity), supernodes: net.size, ..known }
+}
+
+fn bounded(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 fn median(all: &mut [(u64, u64)]) -> u64 {

@@ -240,7 +240,10 @@ impl Net {
 
     /// A link breaks; both ends notice.
     pub(super) fn cut(&mut self, one: &str, other: &str) {
-        let (one, other) = (node(one), node(other));
+        self.end_link(node(one), node(other));
+    }
+
+    fn end_link(&mut self, one: NodeId, other: NodeId) {
         self.unlink(one, other);
         self.hand(one, Input::LinkDown { node: other });
         self.hand(other, Input::LinkDown { node: one });
@@ -462,11 +465,7 @@ impl Net {
             }
             Output::Dial(address) => self.post(Event::DialFailed(at, address.node)),
             Output::Release(node) if self.kept.contains(&(at, node)) => {}
-            Output::Release(node) => {
-                self.unlink(at, node);
-                self.hand(at, Input::LinkDown { node });
-                self.hand(node, Input::LinkDown { node: at });
-            }
+            Output::Release(node) => self.end_link(at, node),
             Output::Close { node, .. } => {
                 self.unlink(at, node);
                 self.hand(node, Input::LinkDown { node: at });

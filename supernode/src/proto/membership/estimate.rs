@@ -37,30 +37,20 @@ pub(super) struct Claim {
     pub(super) group: Seen,
 }
 
-/// About how many supernodes there are, this one included; its own group is as full as that.
-pub(super) fn net(own: &NodeId, own_load: u32, groups: Groups, table: &Table) -> Seen {
-    let members = u32::try_from(table.members().len()).unwrap_or(u32::MAX).saturating_add(1);
+/// About how many supernodes there are, this one included, and how full, by our own group and what others say of theirs.
+pub(super) fn net(own: &NodeId, own_group: Seen, groups: Groups, table: &Table) -> Seen {
     if table.majority().is_some_and(|bits| bits != groups.bits()) {
-        return of_others(table).unwrap_or(Seen { size: members, load: own_load });
+        let members = u32::try_from(table.members().len()).unwrap_or(u32::MAX).saturating_add(1);
+        return of_others(table).unwrap_or(Seen { size: members, ..own_group });
     }
-    if groups == Groups::ONE {
-        return Seen { size: members, load: own_load };
-    }
-    let own_group = groups.of(&own.0);
-    let mates = table.members_in(groups.ids(own_group)).count();
-    let own_group_seen = Seen { size: u32::try_from(mates + 1).unwrap_or(u32::MAX), load: own_load };
     let seen: Vec<Option<Seen>> = groups
         .all()
-        .map(|group| match group == own_group {
-            true => Some(own_group_seen),
-            false => middle_of(table.known_members(groups.ids(group)).take(MAX_CLAIMS), groups.bits()),
+        .map(|group| match group == groups.of(&own.0) {
+            true => Some(own_group),
+            false => claimed(table.known_members(groups.ids(group)).take(MAX_CLAIMS), groups.bits()),
         })
         .collect();
-    let known = seen.iter().flatten();
-    let usual = Seen {
-        size: middle(known.clone().map(|seen| seen.size).collect()).unwrap_or(1),
-        load: median(known.map(|seen| seen.load).collect()).unwrap_or(0),
-    };
+    let usual = middle(seen.iter().flatten().copied()).unwrap_or(own_group);
     let most = usual.size.saturating_mul(MOST.0).saturating_add(MOST.1);
     let range = usual.load / LOAD_RANGE.0 + LOAD_RANGE.1;
     let loads = usual.load.saturating_sub(range)..=usual.load.saturating_add(range);
@@ -77,15 +67,16 @@ pub(super) fn net(own: &NodeId, own_load: u32, groups: Groups, table: &Table) ->
 /// What the members say, each of the whole net.
 fn of_others(table: &Table) -> Option<Seen> {
     let members = table.all().map(|(_, known)| known).filter(|known| known.is_member());
-    middle_of(members.take(MAX_ASKED), 0)
+    claimed(members.take(MAX_ASKED), 0)
 }
 
 /// What these claim of their groups, as if the net were divided by so many bits.
-fn middle_of<'a>(members: impl Iterator<Item = &'a Known>, bits: u8) -> Option<Seen> {
+fn claimed<'a>(members: impl Iterator<Item = &'a Known>, bits: u8) -> Option<Seen> {
     let claims = members.filter_map(Known::claim);
-    let (sizes, loads) =
-        claims.map(|claim| (scaled(claim.group.size, claim.bits, bits), claim.group.load)).unzip();
-    Some(Seen { size: middle(sizes)?, load: median(loads)? })
+    middle(claims.map(|Claim { bits: from, group: Seen { size, load } }| Seen {
+        size: scaled(size, from, bits),
+        load,
+    }))
 }
 
 /// The size of a group where the net is divided by `from` bits, as if it were by `to`.
@@ -93,18 +84,17 @@ fn scaled(size: u32, from: u8, to: u8) -> u32 {
     if from >= to { size << (from - to) } else { (size >> (to - from)).max(1) }
 }
 
-/// The middle one; of an even number the smaller of the two in the middle.
-fn middle(mut of: Vec<u32>) -> Option<u32> {
-    of.sort_unstable();
-    of.get(of.len().checked_sub(1)? / 2).copied()
+/// The middle size and the middle load; where two are in the middle the smaller size, and the mean of the loads.
+fn middle(of: impl Iterator<Item = Seen>) -> Option<Seen> {
+    let (sizes, loads): (Vec<_>, Vec<_>) = of.map(|Seen { size, load }| (size, load)).unzip();
+    let ([size, _], [low, high]) = (middle_two(sizes)?, middle_two(loads)?);
+    Some(Seen { size, load: low.midpoint(high) })
 }
 
-/// The middle one; of an even number the mean of the two in the middle.
-fn median(mut of: Vec<u32>) -> Option<u32> {
+/// The two in the middle, the smaller first; of an odd number the one, twice.
+fn middle_two(mut of: Vec<u32>) -> Option<[u32; 2]> {
     of.sort_unstable();
-    let upper = of.get(of.len() / 2)?;
-    let lower = of.get(of.len().checked_sub(1)? / 2)?;
-    Some(lower.midpoint(*upper))
+    Some([*of.get(of.len().checked_sub(1)? / 2)?, *of.get(of.len() / 2)?])
 }
 
 /// So many children where there is room for so many.
@@ -119,10 +109,11 @@ mod tests {
 
     #[test]
     fn of_two_claims_the_smaller_counts_and_of_three_the_middle_one() {
-        assert_eq!(middle(vec![65_535, 12]), Some(12));
-        assert_eq!(middle(vec![65_535, 12, 11]), Some(12));
-        assert_eq!(middle(Vec::new()), None);
-        assert_eq!((median(vec![9, 6]), median(vec![9, 1, 5]), median(Vec::new())), (Some(7), Some(5), None));
+        let seen = |(size, load): (u32, u32)| Seen { size, load };
+        let middle = |of: &[(u32, u32)]| middle(of.iter().copied().map(seen));
+        assert_eq!(middle(&[(65_535, 9), (12, 6)]), Some(seen((12, 7))), "of two loads the mean");
+        assert_eq!(middle(&[(65_535, 9), (12, 1), (11, 5)]), Some(seen((12, 5))));
+        assert_eq!(middle(&[]), None);
     }
 
     #[test]

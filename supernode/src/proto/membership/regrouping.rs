@@ -30,7 +30,12 @@ impl Membership {
     /// About how many supernodes there are, this one included, and how full.
     pub(in super::super) fn net(&self) -> Seen {
         let own = self.own.record().content.node;
-        estimate::net(&own, self.own_group_seen().load, self.groups(), &self.table)
+        estimate::net(&own, self.own_group_seen(), self.groups(), &self.table)
+    }
+
+    /// What our record says of our group, when it is signed next.
+    fn count_links(&mut self) {
+        self.own.set_links(self.table.members().len(), self.own_group_seen());
     }
 
     /// Our own group.
@@ -48,7 +53,7 @@ impl Membership {
         if self.division.expire(world.now.instant) {
             self.events.push_back(Event::Regrouped);
         }
-        self.own.set_links(self.table.members().len(), self.own_group_seen());
+        self.count_links();
         if !self.is_serving() {
             return;
         }
@@ -76,7 +81,7 @@ impl Membership {
         let former = self.groups();
         self.division.change(groups, newcomer, world.now.instant);
         self.table.set_own(groups.ids(self.own_group()));
-        self.own.set_links(self.table.members().len(), self.own_group_seen());
+        self.count_links();
         self.own.set_groups(groups, world);
         self.tell_own(world);
         self.sort_anew(world);

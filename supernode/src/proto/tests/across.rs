@@ -1,6 +1,6 @@
 //! With more supernodes than one group holds, everybody and everything is still found.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, ops::Range, time::Duration};
 
 use nearmesh_common::{
     NodeId,
@@ -190,6 +190,19 @@ fn a_cancel_travels_to_those_whom_a_contact_asked() {
     assert!(cancels.iter().any(|(from, to, _)| (*from, *to) == (contact, node(&far[0]))));
 }
 
+/// Starts those of these supernodes that are of the group of a user of `s3`, who is found from each; how many they are.
+fn newcomers_find(net: &mut Net, whom: &str, numbers: Range<usize>) -> usize {
+    let (place, groups) = (Place::of_user(&user(whom)), Groups::new(net.supernode("s0").group_bits()));
+    let names = numbers.map(s).filter(|name| groups.of(&node(name).0) == place.group(groups));
+    names.fold(0, |asked, name| {
+        net.start(&name, Config::default(), &["s0"]);
+        net.run(SECOND * 2);
+        net.attach("alice", &name, 0);
+        assert_eq!(net.whereabouts("alice", &name, whom), [(node("s3"), true)], "from {name}");
+        asked + 1
+    })
+}
+
 #[test]
 fn who_comes_after_the_net_was_divided_finds_what_only_the_former_holders_know() {
     let mut net = Net::of(60);
@@ -210,14 +223,7 @@ fn who_comes_after_the_net_was_divided_finds_what_only_the_former_holders_know()
     }
     net.run(SECOND * 20);
     assert_eq!(net.supernode("s0").group_bits(), groups.bits());
-    let mut asked = 0;
-    for name in (80..120).map(s).filter(|name| is_in(Place::of_user(&user(&bob)), &node(name))) {
-        net.start(&name, Config::default(), &["s0"]);
-        net.run(SECOND * 2);
-        net.attach("alice", &name, 0);
-        assert_eq!(net.whereabouts("alice", &name, &bob), [(node("s3"), true)], "from {name}");
-        asked += 1;
-    }
+    let asked = newcomers_find(&mut net, &bob, 80..120);
     assert!(asked > 2, "{asked}");
 }
 
@@ -246,16 +252,7 @@ fn who_comes_after_groups_were_merged_finds_what_only_the_former_holders_know() 
     (85..BEFORE).for_each(|number| net.kill(&s(number)));
     net.run(SECOND * 40);
     assert_eq!(net.supernode("s0").group_bits(), groups.bits());
-    let place = Place::of_user(&user(&bob));
-    let here = |name: &String| groups.of(&node(name).0) == place.group(groups);
-    let mut asked = 0;
-    for name in (BEFORE..BEFORE + 100).map(s).filter(here) {
-        net.start(&name, Config::default(), &["s0"]);
-        net.run(SECOND * 2);
-        net.attach("alice", &name, 0);
-        assert_eq!(net.whereabouts("alice", &name, &bob), [(node("s3"), true)], "from {name}");
-        asked += 1;
-    }
+    let asked = newcomers_find(&mut net, &bob, BEFORE..BEFORE + 100);
     assert!(asked > 1, "{asked}");
 }
 

@@ -34,6 +34,16 @@ fn record(
     }
 }
 
+/// The liar tells these of the record.
+fn tell(crowd: &mut Crowd, liar: &str, claim: (u8, u16, u16), others: impl Iterator<Item = NodeId>) {
+    let keyring = crowd.keyring(liar);
+    let signed = (&keyring as &dyn Keyring).seal(&record(crowd, liar, claim));
+    for other in others {
+        let message = Mesh::Members(vec![signed.clone()]);
+        crowd.hand(other, Input::FromMesh { from: node(liar), message });
+    }
+}
+
 #[test]
 fn a_liar_about_its_group_moves_nothing() {
     let mut crowd = Crowd::of(200);
@@ -45,13 +55,7 @@ fn a_liar_about_its_group_moves_nothing() {
         [(4, u16::MAX, 0), (8, u16::MAX, u16::MAX), (0, u16::MAX, 10_000), (4, 1, 0), (8, 1, u16::MAX)];
     for claim in lies {
         crowd.run(SECOND);
-        let lie = record(&crowd, &mallory, claim);
-        let keyring = crowd.keyring(&mallory);
-        let signed = (&keyring as &dyn Keyring).seal(&lie);
-        for other in &others {
-            let message = Mesh::Members(vec![signed.clone()]);
-            crowd.hand(*other, Input::FromMesh { from: node(&mallory), message });
-        }
+        tell(&mut crowd, &mallory, claim, others.iter().copied());
         crowd.run(SECOND * 60);
         for other in &others {
             assert_eq!(crowd.supernodes[other].group_bits(), 4);
@@ -73,12 +77,7 @@ fn a_liar_about_its_groups_load_moves_little() {
     crowd.puppets.insert(node(&mallory));
     for claim in [(3, 9, 0), (3, 9, u16::MAX), (3, u16::MAX, u16::MAX), (0, 70, 0), (8, 1, u16::MAX)] {
         crowd.run(SECOND);
-        let keyring = crowd.keyring(&mallory);
-        let signed = (&keyring as &dyn Keyring).seal(&record(&crowd, &mallory, claim));
-        for other in others.clone().map(|number| node(&name(number))) {
-            let message = Mesh::Members(vec![signed.clone()]);
-            crowd.hand(other, Input::FromMesh { from: node(&mallory), message });
-        }
+        tell(&mut crowd, &mallory, claim, others.clone().map(|number| node(&name(number))));
         crowd.run(SECOND * 30);
         for other in others.clone().map(|number| node(&name(number))) {
             let around = crowd.supernodes[&other].neighbourhood();
